@@ -119,6 +119,7 @@ CREATE FUNCTION public.blank_forgotten_result() RETURNS trigger
 BEGIN
     NEW.send_id := gen_random_uuid();
     NEW.outbound_id := NULL;
+    NEW.prepend := NULL;
     IF NEW.reason <> '' THEN
         NEW.reason := 'the person was forgotten';
     END IF;

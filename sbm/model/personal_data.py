@@ -90,7 +90,7 @@ SUBSCRIBER_TABLES = (
         other=(
             *("kind", "lane", "state", "tick_id", "owed_at", "due_at", "attempt", "owner"),
             *("lease_until", "faults", "unknown_since", "is_fault", "dated_at", "queue_tick_id"),
-            *("queue_schedule_id", "queue_messageset_id", "wanted_at"),
+            *("queue_schedule_id", "queue_messageset_id", "wanted_at", "message_version_id"),
         ),
     ),
     PersonalTable(
@@ -99,12 +99,33 @@ SUBSCRIBER_TABLES = (
         purpose="who got which message, or why not; the balance",
         retention=_LEDGER,
         forgotten="stays, with a mark in place of the identity and other ids",
-        subscriber=("send_id", "subscription_id", "identity", "outbound_id", "reason"),
+        subscriber=(
+            *("send_id", "subscription_id", "identity", "outbound_id", "reason", "prepend"),
+        ),
         user=("actor",),
         other=(
             *("id", "tick_id", "kind", "outcome", "stage", "messageset_id", "sequence_number"),
             *("lang", "attempts", "owed_at", "first_attempt_at", "settled_at", "is_assumed"),
+            "message_version_id",
         ),
+    ),
+    PersonalTable(
+        name="deliveries",
+        key="the row of the ledger",
+        purpose="whether a message was delivered",
+        retention=_LEDGER,
+        forgotten="deleted",
+        subscriber=("delivered", "attempts", "nack_reason", "looked_at"),
+        other=("settled_at", "ledger_id", "messageset_id", "lang", "is_final"),
+    ),
+    PersonalTable(
+        name="undelivered_people",
+        key="identity",
+        purpose="whose last messages were not delivered",
+        retention="until a message is delivered",
+        forgotten="deleted",
+        subscriber=("identity", "in_row", "since", "last_at"),
+        other=("id",),
     ),
     PersonalTable(
         name="failed_tasks",
@@ -264,7 +285,18 @@ USER_TABLES = (
         user=("updated_by",),
         other=(
             *("id", "messageset_id", "sequence_number", "lang", "text_content"),
-            *("binary_content_id", "metadata", "created_at", "updated_at"),
+            *("binary_content_id", "metadata", "created_at", "updated_at", "version_id"),
+        ),
+    ),
+    PersonalTable(
+        name="message_versions",
+        key="made_by",
+        purpose="who wrote a message that was sent",
+        retention="for ever",
+        user=("made_by",),
+        other=(
+            *("id", "message_id", "messageset_id", "sequence_number", "lang", "text_content"),
+            *("file_name", "metadata", "made_at"),
         ),
     ),
     PersonalTable(
@@ -321,7 +353,16 @@ USER_TABLES = (
 # The others: content, times, counts, machines.
 IMPERSONAL_TABLES = (
     *("audio_copies", "binary_contents", "clock_jumps", "clock_readings", "content_changes"),
-    *("daemons", "estimated_sends", "forgotten_sends", "installation", "paces", "schedule_runs"),
+    *(
+        "daemons",
+        "delivery_counts",
+        "delivery_places",
+        "estimated_sends",
+        "forgotten_sends",
+        "installation",
+        "paces",
+        "schedule_runs",
+    ),
     *("scheduler_crons", "schedules", "scheduling", "schema_migrations", "searches", "timelines"),
 )
 

@@ -27,6 +27,7 @@ from sbm.model.send import CONTENT_SETTLE
 from sbm.model.tick_times import Expectations
 from sbm.model.time_zones import TimeZones
 from sbm.settings.api_tokens import read_inbound_tokens, read_max_tokens
+from sbm.settings.delivery_delays import read_delivery_delays
 from sbm.settings.endpoints import (
     DatabaseAddress,
     MetricsAddress,
@@ -198,19 +199,12 @@ class Config:
     dry_run_messagesets: frozenset[int]
     ledger_months: int
     audit_months: int
-    delivery_first: timedelta
-    delivery_last: timedelta
+    delivery_delays: Mapping[Look, timedelta]
     is_paused: bool
     state_dir: Path | None
     commit: str
     sentry_dsn: str = field(repr=False)
     warnings: tuple[str, ...] = ()
-
-    @property
-    def delivery_delays(self) -> Mapping[Look, timedelta]:
-        """After how long each look at the outbounds comes; a look without a delay is left out."""
-        delays: dict[Look, timedelta] = {"first": self.delivery_first, "last": self.delivery_last}
-        return {look: delay for look, delay in delays.items() if delay}
 
     @property
     def expectations(self) -> Expectations:
@@ -263,7 +257,7 @@ class Config:
                 settings.seconds("SBM_STOP_GRACE_SECONDS", 30, least=0, most=3600)
             ),
             concurrency=settings.count("SBM_CONCURRENCY", 50, most=1000),
-            max_rate=_max_rate(settings),
+            max_rate=settings.optional_count("SBM_MAX_RATE", most=100_000),
             backoff_max=LongestDelay(
                 settings.seconds("SBM_BACKOFF_MAX_SECONDS", 60, least=1, most=3600)
             ),
@@ -286,12 +280,7 @@ class Config:
             dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
             audit_months=settings.count("SBM_AUDIT_MONTHS", 24, most=1200),
-            delivery_first=settings.seconds(
-                "SBM_DELIVERY_FIRST_SECONDS", 3600, least=0, most=2592000
-            ),
-            delivery_last=settings.seconds(
-                "SBM_DELIVERY_LAST_SECONDS", 86400, least=0, most=2592000
-            ),
+            delivery_delays=read_delivery_delays(settings),
             is_paused=settings.flag("SBM_PAUSED", default=False),
             state_dir=settings.writable_folder("SBM_STATE_DIR"),
             commit=settings.text("SBM_COMMIT"),
@@ -327,12 +316,6 @@ def read_expectations(settings: Settings) -> Expectations:
 
 def _read_ticking_zone(settings: Settings) -> ZoneInfo | None:
     return None if _mode(settings) == "builtin" else settings.timezone("SBM_SCHEDULER_TIMEZONE")
-
-
-def _max_rate(settings: Settings) -> int | None:
-    """How many messages may leave in a second; None: any number."""
-    name = "SBM_MAX_RATE"
-    return settings.count(name, 1, most=100_000) if settings.text(name) else None
 
 
 def _tick_grace(settings: Settings) -> TickGrace:
@@ -376,13 +359,6 @@ def _check_times(settings: Settings, config: Config) -> None:
             "SBM_LEASE_SECONDS",
             f"is {config.lease.total_seconds():g}, but a lease must outlast"
             f" DEFAULT_REQUEST_TIMEOUT ({timeout.total_seconds():g}) by 2 seconds",
-        )
-    first, last = config.delivery_first, config.delivery_last
-    if first and last and first >= last:
-        settings.problem(
-            "SBM_DELIVERY_LAST_SECONDS",
-            f"is {last.total_seconds():g}, but must be longer than SBM_DELIVERY_FIRST_SECONDS"
-            f" ({first.total_seconds():g})",
         )
     if not settings.has_problem("SBM_SETTLE_SECONDS") and config.settle <= timeout:
         settings.problem(

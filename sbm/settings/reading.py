@@ -213,6 +213,9 @@ class Settings:
         self.problem(name, f"must be a whole number from 1 to {most}, not {_quoted(text)}")
         return default
 
+    def optional_count(self, name: str, *, most: int) -> int | None:
+        return self.count(name, 1, most=most) if self.text(name) else None
+
     def seconds(self, name: str, default: float, *, least: float, most: float) -> timedelta:
         text = self.text(name) or str(default)
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", text) and least <= float(text) <= most:

@@ -76,6 +76,8 @@ PARTS = {
     "subscriptions": "subscriptions",
     "behind_subscriptions": "behind_subscriptions",
     "sends": "sends",
+    "deliveries": "deliveries",
+    "undelivered_people": "undelivered_people",
     "ledger": "ledger",
     "failed_tasks": "failed_tasks",
     "resend_requests": "resend_requests",
@@ -97,6 +99,8 @@ def _reading(part: str) -> Query:
         "subscriptions": QUERIES.export_subscriptions,
         "behind_subscriptions": QUERIES.export_behind_subscriptions,
         "sends": QUERIES.export_sends,
+        "deliveries": QUERIES.export_deliveries,
+        "undelivered_people": QUERIES.export_undelivered_people,
         "ledger": QUERIES.export_ledger,
         "failed_tasks": QUERIES.export_failed_tasks,
         "resend_requests": QUERIES.export_resend_requests,
@@ -131,8 +135,10 @@ async def stop(
     return {"behind_subscriptions": behind, "subscriptions": deleted, "sends": owed + live}
 
 
-# The parts that are erased by one statement, again and again until it finds no more.
+# The parts that are erased by one statement, again and again until it finds no more. Deliveries are
+# found by rows of the ledger, so they come first.
 ERASED = (
+    *("deliveries", "undelivered_people"),
     *("ledger", "failed_tasks", "resend_requests", "doubles", "recent_registrations"),
     *("idempotency_keys", "audit_changes", "scheduler_callbacks", "scheduler_listing"),
     *("scheduler_calls", "scheduler_schedules"),
@@ -154,6 +160,8 @@ async def erase(
 
 def _erasing(part: str) -> Query:
     return {
+        "deliveries": QUERIES.forget_deliveries,
+        "undelivered_people": QUERIES.forget_undelivered_people,
         "ledger": QUERIES.forget_ledger,
         "failed_tasks": QUERIES.forget_failed_tasks,
         "resend_requests": QUERIES.forget_resend_requests,

@@ -55,7 +55,7 @@ from sbm.web.resources.messages import Messages
 from sbm.web.resources.messagesets import MessageSets
 from sbm.web.resources.metrics import MetricsResource
 from sbm.web.resources.pauses import Pauses
-from sbm.web.resources.people import People
+from sbm.web.resources.people import Timelines
 from sbm.web.resources.probes import Probes
 from sbm.web.resources.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.resources.schedules import Schedules
@@ -88,7 +88,6 @@ MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/identities": Identities,
     "/api/v1/ledger": Ledger,
     "/api/v1/message-versions": MessageVersions,
-    "/api/v1/identities": People,
     "/api/v1/deliveries": Deliveries,
     "/api/v1/undelivered-people": UndeliveredPeople,
     "/api/v1/messageset_languages": Languages,
@@ -269,16 +268,18 @@ def build(
             "/api/v1/audit": Audit(
                 endpoint=endpoint, max_text_length=max_text_length, scheduling=scheduling
             ),
-            "/api/v1/identities": Identities(endpoint=endpoint),
             "/api/v1/ledger": Ledger(endpoint=endpoint),
             "/api/v1/message-versions": MessageVersions(endpoint=endpoint),
-            "/api/v1/identities": People(
+            "/api/v1/identities": Identities(
                 endpoint=endpoint,
-                clock=PlanClock(
-                    mode=scheduling.mode,
-                    zones=TimeZones(
-                        default=scheduling.ticking_zone or timezone,
-                        scheduler=scheduling.ticking_zone,
+                timelines=Timelines(
+                    endpoint=endpoint,
+                    clock=PlanClock(
+                        mode=scheduling.mode,
+                        zones=TimeZones(
+                            default=scheduling.ticking_zone or timezone,
+                            scheduler=scheduling.ticking_zone,
+                        ),
                     ),
                 ),
             ),

@@ -124,5 +124,19 @@ COMMENT ON COLUMN ledger.message_version_id IS
     'The content of the message, in message_versions. Null: none was claimed, or before this was recorded.';
 COMMENT ON COLUMN ledger.prepend IS 'What was sent before the text; null: nothing.';
 
+CREATE OR REPLACE FUNCTION blank_forgotten_result() RETURNS trigger
+LANGUAGE plpgsql AS $$
+-- The result of a send to a person who was forgotten meanwhile, without what leads to the person.
+BEGIN
+    NEW.send_id := gen_random_uuid();
+    NEW.outbound_id := NULL;
+    NEW.prepend := NULL;
+    IF NEW.reason <> '' THEN
+        NEW.reason := 'the person was forgotten';
+    END IF;
+    RETURN NEW;
+END
+$$;
+
 INSERT INTO schema_migrations (name) VALUES ('0049_keep_message_versions');
 COMMIT;

@@ -50,6 +50,25 @@ SELECT to_jsonb(sends) AS row, id::text AS key
    AND (%(after)s::text IS NULL OR id > %(after)s::uuid)
  ORDER BY id LIMIT %(limit)s;
 
+-- name: export_deliveries :many
+-- reads
+-- The next messages to a person of which it is known whether they were delivered.
+SELECT to_jsonb(deliveries) AS row, ledger_id::text AS key
+  FROM ledger JOIN deliveries
+    ON deliveries.settled_at = ledger.settled_at AND ledger_id = ledger.id
+ WHERE identity = ANY(%(names)s)
+   AND (%(after)s::text IS NULL OR ledger_id > %(after)s::bigint)
+ ORDER BY ledger_id LIMIT %(limit)s;
+
+-- name: export_undelivered_people :many
+-- reads
+-- How many of the last messages to a person were not delivered.
+SELECT to_jsonb(undelivered_people) AS row, id::text AS key
+  FROM undelivered_people
+ WHERE identity = ANY(%(names)s)
+   AND (%(after)s::text IS NULL OR id > %(after)s::bigint)
+ ORDER BY id LIMIT %(limit)s;
+
 -- name: export_ledger :many
 -- reads
 -- The next results of sends to a person.
@@ -229,6 +248,22 @@ WITH marked AS (
 )
 INSERT INTO forgotten_sends (digest) SELECT send_digest(id) FROM marked ON CONFLICT DO NOTHING;
 
+-- name: forget_deliveries :exec
+-- Delete what is known of the delivery of the next messages to a person; the counts stay.
+WITH chosen AS MATERIALIZED (
+    SELECT deliveries.settled_at, ledger_id
+      FROM ledger JOIN deliveries
+        ON deliveries.settled_at = ledger.settled_at AND ledger_id = ledger.id
+     WHERE identity = ANY(%(names)s)
+     ORDER BY ledger_id LIMIT %(limit)s
+)
+DELETE FROM deliveries USING chosen
+ WHERE deliveries.settled_at = chosen.settled_at AND deliveries.ledger_id = chosen.ledger_id;
+
+-- name: forget_undelivered_people :exec
+-- Delete how many of the last messages to a person were not delivered.
+DELETE FROM undelivered_people WHERE identity = ANY(%(names)s);
+
 -- name: forget_ledger :exec
 -- Mark the next results of sends to a person. The Message Sender may still show the outbounds of
 -- the last 90 days: they are remembered as forgotten, and those before them no more.
@@ -248,7 +283,7 @@ WITH chosen AS MATERIALIZED (
 UPDATE ledger
    SET identity = %(mark)s, send_id = unlinked_id(%(secret)s, ledger.send_id),
        subscription_id = unlinked_id(%(secret)s, ledger.subscription_id), outbound_id = NULL,
-       reason = CASE reason WHEN '' THEN '' ELSE 'the person was forgotten' END
+       prepend = NULL, reason = CASE reason WHEN '' THEN '' ELSE 'the person was forgotten' END
   FROM chosen
  WHERE ledger.id = chosen.id AND ledger.settled_at = chosen.settled_at
    AND ledger.identity = ANY(%(names)s);
@@ -343,6 +378,7 @@ SELECT DISTINCT virtualtransaction FROM pg_locks
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
    AND relation IN ('subscriptions'::regclass, 'sends'::regclass, 'ledger'::regclass,
                     'failed_tasks'::regclass, 'resend_requests'::regclass, 'doubles'::regclass,
+                    'deliveries'::regclass, 'undelivered_people'::regclass,
                     'audit'::regclass, 'recent_registrations'::regclass,
                     'idempotency_keys'::regclass, 'tasks'::regclass);
 

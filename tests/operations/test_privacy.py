@@ -146,7 +146,32 @@ class Seeds:
                 subscription_id=self.subscription,
                 identity=self.identity,
                 outbound_id=self._secret("o"),
+                prepend=self._secret("Dear Mary"),
             )
+
+    def _deliveries(self) -> None:
+        rows = self.direct.rows("SELECT * FROM ledger WHERE identity = %s", self.identity)
+        for row in rows:
+            self._insert(
+                "deliveries",
+                settled_at=row["settled_at"],
+                ledger_id=row["id"],
+                messageset_id=self.messageset,
+                lang="eng_ZA",
+                delivered=False,
+                attempts=2,
+                nack_reason=self._secret("+27820"),
+                is_final=True,
+            )
+
+    def _undelivered_people(self) -> None:
+        self._insert(
+            "undelivered_people",
+            identity=self.identity,
+            in_row=2,
+            since="2026-01-01T00:00:00Z",
+            last_at="2026-01-02T00:00:00Z",
+        )
 
     def _failed_tasks(self) -> None:
         self._insert(

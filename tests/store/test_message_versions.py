@@ -10,7 +10,7 @@ from pytest_twisted import ensureDeferred
 
 from sbm.model.author import Author
 from sbm.model.send import Settled
-from sbm.operations.undoing import undo_entry
+from sbm.operations.undoing import UndoRules, undo_entry
 from sbm.store import binary_contents, messages
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.transaction import Transaction
@@ -150,7 +150,7 @@ async def test_a_version_names_its_author_and_the_audit_tells_nothing_of_it(
     assert entry["after"] == {"text_content": "Hello"}
     assert [one["made_by"] for one in versions(direct, message)] == [None, "ann"]
 
-    await database.transact(undo_entry, entry_id=entry["id"], max_text_length=1000)
+    await database.transact(undo_entry, entry_id=entry["id"], rules=UndoRules())
 
     assert [one["text_content"] for one in versions(direct, message)] == ["Hi", "Hello", "Hi"]
     assert current(direct, message) == versions(direct, message)[-1]

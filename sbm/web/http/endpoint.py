@@ -28,6 +28,7 @@ from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http import http_errors
+from sbm.web.http.acceptance import accepts
 from sbm.web.http.authentication import Authentication, Token
 from sbm.web.http.authors import MAX_ACTION, given_reason
 from sbm.web.http.bodies import PARSED_TYPES, Body, parse
@@ -41,9 +42,6 @@ from sbm.web.http.wire import compact_json
 # These change nothing.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-
-# Browsers get JSON, too.
-_ACCEPTABLE = frozenset({"*/*", "application/*", "application/json", "text/*", "text/html"})
 
 # The key may be in quotes, as in the draft of the header, or without, as most clients write it.
 _KEY_HEADER = b"idempotency-key"
@@ -249,7 +247,7 @@ class Endpoint:
         needs_user: bool,
     ) -> Reply:
         origin = self.proxies.origin(request)
-        if not _accepts_json(request.getHeader("accept")):
+        if not accepts(request.getHeader("accept")):
             raise http_errors.NotAcceptable
         name = request.method.decode("ascii", "replace")
         method = methods.get("GET" if name == "HEAD" else name)
@@ -383,17 +381,6 @@ def _reply_to(error: Exception) -> Reply:
 def _allowed(methods: tuple[str, ...]) -> bytes:
     known = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
     return ", ".join(name for name in _METHODS if name in known).encode("ascii")
-
-
-def _accepts_json(accept: str | None) -> bool:
-    if not (accept or "").strip():
-        return True
-    for entry in (accept or "").split(","):
-        kind, *options = (part.strip().lower() for part in entry.split(";"))
-        refused = any(re.fullmatch(r"q\s*=\s*0(\.0*)?", option) for option in options)
-        if kind in _ACCEPTABLE and not refused:
-            return True
-    return False
 
 
 def _parameters(uri: bytes) -> list[tuple[str, str]]:

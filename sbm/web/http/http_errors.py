@@ -9,8 +9,8 @@ from attrs import field, frozen
 from twisted.python.failure import Failure
 
 from sbm.model.echo import echoed
-from sbm.operations.privacy import TooMuchData
 from sbm.operations.ledger import NotServed
+from sbm.operations.privacy import TooMuchData
 from sbm.operations.refusals import CannotBeSent, InUse, NoSuchRow
 from sbm.operations.undoing import NotUndoable
 from sbm.operations.users import LastAdministrator, TooManyTokens

@@ -1,4 +1,4 @@
-"""``/api/v1/identities``: everything about a person: export it, or forget it."""
+"""``/api/v1/identities``: everything about a person: read it, export it, or forget it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from sbm.web.http.wire import compact_json
 from sbm.web.openapi.lists import INVALID_FILTER, key, parameters
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, said, schema
+from sbm.web.resources.people import Timelines
 from sbm.web.schema import filters
 from sbm.web.schema.filters import Filter, read_filters
 from sbm.web.schema.json_schema import COUNT, TEXT
@@ -51,6 +52,11 @@ class Identities:
     app = new_app()
 
     endpoint: Endpoint
+    timelines: Timelines
+
+    @app.route("/<identity>/timeline")
+    async def timeline(self, request: Request, identity: str) -> bytes:
+        return await self.timelines.answer(request, identity)
 
     @app.route("/<identity>/forget")
     async def forget(self, request: Request, identity: str) -> bytes:

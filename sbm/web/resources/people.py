@@ -1,4 +1,4 @@
-"""``/api/v1/identities``: all that happened to a person, and what is planned."""
+"""``/api/v1/identities/<identity>/timeline``: what happened to a person, and what is planned."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from attrs import frozen
 from twisted.web.server import Request
 
+from sbm.model.identity import canonical_uuid
 from sbm.model.paging import EndlessPage
 from sbm.model.person import PersonEvent, Plan, PlanClock
 from sbm.model.user import PEOPLE_READ
@@ -21,14 +22,12 @@ from sbm.web.http.endpoint import (
     InTransaction,
     OptionsInfo,
     Reply,
-    new_app,
 )
 from sbm.web.http.needs import reading
 from sbm.web.http.wire import instant
 from sbm.web.openapi.lists import INVALID_FILTER, NOT_FOUND, key
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, ref, said, schema
-from sbm.web.schema.fields import canonical_uuid
 from sbm.web.schema.json_schema import COUNT, FLAG, MOMENT, TEXT, URL, UUID
 from sbm.web.schema.pages import EndlessListing, Order
 
@@ -137,16 +136,14 @@ _OPTIONS = OptionsInfo(
 
 
 @frozen(eq=False, kw_only=True)
-class People:
-    """People, known by their identities; ``clock`` says when their next messages come."""
-
-    app = new_app()
+class Timelines:
+    """The stories of people; ``clock`` says when their next messages come."""
 
     endpoint: Endpoint
     clock: PlanClock
 
-    @app.route("/<identity>/timeline")
-    async def timeline(self, request: Request, identity: str) -> bytes:
+    async def answer(self, request: Request, identity: str) -> bytes:
+        """Answer a request for the timeline of a person."""
         identity = canonical_uuid(identity) or identity
         listing: EndlessListing[PersonEvent] = EndlessListing(
             name=f"timeline of {identity}",

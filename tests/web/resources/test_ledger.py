@@ -150,7 +150,7 @@ async def test_csv_has_all_rows_and_no_formulas(api: Api, direct: Arranged) -> N
         "UPDATE ledger SET reason = '=1+1', lang = '@x', prepend = '-a, \"b\"' WHERE id = 1"
     )
 
-    answer = await api.get(f"{LEDGER}?format=csv")
+    answer = await api.get(f"{LEDGER}?format=csv", Accept="text/csv")
 
     assert answer.status == 200
     assert answer.header("content-type") == "text/csv; charset=utf-8"
