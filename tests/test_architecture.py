@@ -53,7 +53,12 @@ ROWS_INSIDE = {
     ),
     "runtime": ({"loop"}, {"work_gate"}, {REST}),
     "sandbox": ({"demo"}, {"stand_ins"}, {"postgres"}, {"account", "private_files"}),
-    "settings": ({"config"}, {"voice_vendor", "api_tokens"}, {"reading"}, {"endpoints"}),
+    "settings": (
+        {"config"},
+        {"voice_vendor", "api_tokens", "delivery_delays"},
+        {"reading"},
+        {"endpoints"},
+    ),
 }
 
 

@@ -8,9 +8,9 @@ from typing import Literal, get_args
 from attrs import frozen
 
 # An outbound is looked at twice: soon, and when it is as good as decided.
-Look = Literal["first", "last"]
+DeliveryLook = Literal["first", "last"]
 
-LOOKS: tuple[Look, ...] = get_args(Look)
+LOOKS: tuple[DeliveryLook, ...] = get_args(DeliveryLook)
 
 
 @frozen(kw_only=True)
@@ -25,7 +25,7 @@ class DeliveryPlace:
 class ReadUntil:
     """How far the outbounds were looked at; None: not begun."""
 
-    look: Look
+    look: DeliveryLook
     place: datetime | None
 
 

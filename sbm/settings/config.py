@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from attrs import evolve, field, frozen
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
-from sbm.model.delivery import Look
+from sbm.model.delivery import DeliveryLook
 from sbm.model.durations import (
     LeaseTime,
     LongestDelay,
@@ -199,7 +199,7 @@ class Config:
     dry_run_messagesets: frozenset[int]
     ledger_months: int
     audit_months: int
-    delivery_delays: Mapping[Look, timedelta]
+    delivery_delays: Mapping[DeliveryLook, timedelta]
     is_paused: bool
     state_dir: Path | None
     commit: str

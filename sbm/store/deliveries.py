@@ -8,7 +8,13 @@ from datetime import date, datetime, timedelta
 
 from psycopg2.extras import Json
 
-from sbm.model.delivery import DeliveryCount, DeliveryPlace, Look, ReadUntil, UndeliveredPerson
+from sbm.model.delivery import (
+    DeliveryCount,
+    DeliveryLook,
+    DeliveryPlace,
+    ReadUntil,
+    UndeliveredPerson,
+)
 from sbm.model.outbound import OwnOutbound
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_page
@@ -23,7 +29,12 @@ CLOCK_SPARE = timedelta(days=1)
 
 
 async def take_place(
-    transaction: Transaction, *, look: Look, owner: uuid.UUID, after: timedelta, lease: timedelta
+    transaction: Transaction,
+    *,
+    look: DeliveryLook,
+    owner: uuid.UUID,
+    after: timedelta,
+    lease: timedelta,
 ) -> DeliveryPlace | None:
     """Take a look at outbounds that are older than ``after``, under a lease.
 
@@ -42,7 +53,7 @@ async def take_place(
 async def note(
     transaction: Transaction,
     *,
-    look: Look,
+    look: DeliveryLook,
     owner: uuid.UUID,
     lease: timedelta,
     until: datetime,
@@ -83,7 +94,7 @@ async def note(
 
 
 async def leave_place(
-    transaction: Transaction, *, look: Look, owner: uuid.UUID, rest: timedelta
+    transaction: Transaction, *, look: DeliveryLook, owner: uuid.UUID, rest: timedelta
 ) -> None:
     """All were looked at: nobody looks again before so much time has passed."""
     await transaction.execute(QUERIES.leave_delivery_place, look=look, owner=owner, rest=rest)

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from sbm.clients.message_sender import MessageSender, OutboundPage
 from sbm.clients.outcomes import CannotBeAsked, Unavailable
-from sbm.model.delivery import LOOKS, Look
+from sbm.model.delivery import LOOKS, DeliveryLook
 from sbm.pipeline.breaker import Breaker
 from sbm.store import deliveries
 from sbm.store.postgres.database import Database
@@ -43,12 +43,12 @@ class DeliveryReader:
     _database: Database | GatedDatabase
     _message_sender: MessageSender
     _breaker: Breaker
-    _delays: Mapping[Look, timedelta]
+    _delays: Mapping[DeliveryLook, timedelta]
     _telemetry: Telemetry
     _lease: timedelta
     _owner: uuid.UUID = field(factory=uuid.uuid4)
     _log: Logger = field(factory=Logger)
-    _readings: dict[Look, _Reading] = field(factory=dict, init=False)
+    _readings: dict[DeliveryLook, _Reading] = field(factory=dict, init=False)
     _turn: int = field(default=0, init=False)
 
     async def one_pass(self) -> int:
@@ -65,7 +65,7 @@ class DeliveryReader:
             await self._read(look, reading, is_final=look == looks[-1])
         return 0
 
-    async def _begin(self, look: Look) -> _Reading | None:
+    async def _begin(self, look: DeliveryLook) -> _Reading | None:
         place = await self._database.transact(
             deliveries.take_place,
             look=look,
@@ -82,7 +82,7 @@ class DeliveryReader:
         self._readings[look] = reading
         return reading
 
-    async def _read(self, look: Look, reading: _Reading, *, is_final: bool) -> None:
+    async def _read(self, look: DeliveryLook, reading: _Reading, *, is_final: bool) -> None:
         # Begun again from the stored place, unless this pass succeeds.
         del self._readings[look]
         try:
@@ -114,7 +114,7 @@ class DeliveryReader:
         self._telemetry.gauge("deliveries.read_until", until.timestamp(), look=look)
         self._readings[look] = _Reading(pages=reading.pages, until=until)
 
-    async def _leave(self, look: Look, rest: timedelta) -> None:
+    async def _leave(self, look: DeliveryLook, rest: timedelta) -> None:
         await self._database.transact(
             deliveries.leave_place, look=look, owner=self._owner, rest=rest
         )

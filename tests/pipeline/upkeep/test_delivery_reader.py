@@ -15,7 +15,7 @@ from twisted.web.server import Site
 
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.service_client import ServiceClient
-from sbm.model.delivery import Look
+from sbm.model.delivery import DeliveryLook
 from sbm.model.durations import RequestTimeout
 from sbm.model.paging import PageRequest
 from sbm.pipeline.breaker import Breaker
@@ -31,7 +31,7 @@ from tests.arrange import Arranged
 reactor: Any = global_reactor
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-DELAYS: dict[Look, timedelta] = {"first": HOUR, "last": DAY}
+DELAYS: dict[DeliveryLook, timedelta] = {"first": HOUR, "last": DAY}
 
 
 @define(eq=False)
@@ -79,7 +79,7 @@ class World:
         """The rest is over."""
         self.direct.rows("UPDATE delivery_places SET lease_until = '-infinity'")
 
-    def reader(self, delays: dict[Look, timedelta] | None = None) -> DeliveryReader:
+    def reader(self, delays: dict[DeliveryLook, timedelta] | None = None) -> DeliveryReader:
         address = ServiceAddress(url=f"http://127.0.0.1:{self.port}", token="t")
         client = ServiceClient(
             reactor=reactor,
