@@ -2878,9 +2878,9 @@ CREATE INDEX idempotency_keys_created_at ON public.idempotency_keys USING btree 
 
 CREATE INDEX ledger_identity ON ONLY public.ledger USING btree (identity);
 
-CREATE INDEX ledger_unsent_messageset ON ONLY public.ledger USING btree (messageset_id, outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+CREATE INDEX ledger_unsent_messageset ON ONLY public.ledger USING btree (((messageset_id)::bigint), outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
 
-CREATE INDEX ledger_message ON ONLY public.ledger USING btree (messageset_id, sequence_number, lang, settled_at, id);
+CREATE INDEX ledger_message ON ONLY public.ledger USING btree (((messageset_id)::bigint), sequence_number, lang, settled_at, id);
 
 CREATE INDEX ledger_unsent_outcome ON ONLY public.ledger USING btree (outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
 
@@ -2896,9 +2896,9 @@ CREATE INDEX ledger_tick ON ONLY public.ledger USING btree (tick_id, settled_at,
 
 CREATE INDEX ledger_default_identity_idx ON public.ledger_default USING btree (identity);
 
-CREATE INDEX ledger_default_messageset_id_outcome_settled_at_id_idx ON public.ledger_default USING btree (messageset_id, outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
+CREATE INDEX ledger_default_messageset_id_outcome_settled_at_id_idx ON public.ledger_default USING btree (((messageset_id)::bigint), outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
 
-CREATE INDEX ledger_default_messageset_id_sequence_number_lang_settled_a_idx ON public.ledger_default USING btree (messageset_id, sequence_number, lang, settled_at, id);
+CREATE INDEX ledger_default_messageset_id_sequence_number_lang_settled_a_idx ON public.ledger_default USING btree (((messageset_id)::bigint), sequence_number, lang, settled_at, id);
 
 CREATE INDEX ledger_default_outcome_settled_at_id_idx ON public.ledger_default USING btree (outcome, settled_at, id) WHERE (outcome <> ALL (ARRAY['sent'::text, 'adopted'::text, 'dry-run'::text]));
 

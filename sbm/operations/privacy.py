@@ -13,13 +13,8 @@ from attrs import asdict, define, evolve, field, frozen
 from twisted.internet.task import deferLater
 
 from sbm.model.author import Author
-from sbm.model.personal_data import (
-    MARK_PREFIX,
-    SUBSCRIBER_TABLES,
-    Person,
-    without,
-    without_in_text,
-)
+from sbm.model.marked_texts import without, without_in_text
+from sbm.model.personal_data import MARK_PREFIX, SUBSCRIBER_TABLES, Person
 from sbm.operations.refusals import OperationRefused
 from sbm.store import audit, personal_data
 from sbm.store.personal_data import ERASED, PARTS, ForgettingMark, PersonalRow, Sought

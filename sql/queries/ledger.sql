@@ -18,7 +18,7 @@ WITH page AS MATERIALIZED (
      WHERE settled_at <= %(from_settled_at)s
        AND (settled_at, id) < (%(from_settled_at)s::timestamptz, %(from_id)s::bigint)
       [AND tick_id = %(tick_id)s]
-      [AND messageset_id = %(messageset_id)s]
+      [AND messageset_id::bigint = %(messageset_id)s]
       [AND sequence_number = %(sequence_number)s]
       [AND lang = %(lang)s]
       [AND message_version_id = %(message_version_id)s]

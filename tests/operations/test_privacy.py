@@ -18,12 +18,12 @@ from pytest_twisted import ensureDeferred
 from twisted.internet.defer import Deferred
 
 from sbm.model.author import Author
+from sbm.model.marked_texts import without
 from sbm.model.personal_data import (
     IMPERSONAL_TABLES,
     SUBSCRIBER_TABLES,
     USER_TABLES,
     Person,
-    without,
 )
 from sbm.model.send import Settled
 from sbm.operations import privacy
