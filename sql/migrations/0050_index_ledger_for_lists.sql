@@ -4,7 +4,7 @@
 -- new (the message), one has two more columns (the tick), and the primary key begins with the time,
 -- which is the order of the list.
 --
--- While they are built nothing can be written to the ledger: about six seconds for a million rows.
+-- While they are built nothing can be written to the ledger: about ten seconds for a million rows.
 -- Partitions that have such indexes already are not read again: see "Upgrading" in the manual.
 BEGIN;
 SELECT pg_advisory_xact_lock(736266, 1);
