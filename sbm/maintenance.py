@@ -77,6 +77,7 @@ def housekeeping(shared: SharedParts) -> Iterable[IService]:
         database=shared.database,
         ledger_months=shared.config.ledger_months,
         audit_months=shared.config.audit_months,
+        intake_months=shared.config.intake_months,
         clock=shared.clock,
     )
     yield Loop(

@@ -1550,60 +1550,6 @@ COMMENT ON COLUMN public.deliveries.nack_reason IS 'Why the network has refused 
 
 COMMENT ON COLUMN public.deliveries.is_final IS 'It is not looked at again.';
 
-CREATE TABLE public.deliveries_2026_11 (
-    settled_at timestamp with time zone CONSTRAINT deliveries_settled_at_not_null NOT NULL,
-    ledger_id bigint CONSTRAINT deliveries_ledger_id_not_null NOT NULL,
-    messageset_id integer CONSTRAINT deliveries_messageset_id_not_null NOT NULL,
-    lang text CONSTRAINT deliveries_lang_not_null NOT NULL,
-    delivered boolean CONSTRAINT deliveries_delivered_not_null NOT NULL,
-    attempts integer,
-    nack_reason text,
-    looked_at timestamp with time zone DEFAULT now() CONSTRAINT deliveries_looked_at_not_null NOT NULL,
-    is_final boolean CONSTRAINT deliveries_is_final_not_null NOT NULL
-);
-
-COMMENT ON COLUMN public.deliveries_2026_11.attempts IS 'How often the Message Sender has tried.';
-
-COMMENT ON COLUMN public.deliveries_2026_11.nack_reason IS 'Why the network has refused it, if it has.';
-
-COMMENT ON COLUMN public.deliveries_2026_11.is_final IS 'It is not looked at again.';
-
-CREATE TABLE public.deliveries_2026_12 (
-    settled_at timestamp with time zone CONSTRAINT deliveries_settled_at_not_null NOT NULL,
-    ledger_id bigint CONSTRAINT deliveries_ledger_id_not_null NOT NULL,
-    messageset_id integer CONSTRAINT deliveries_messageset_id_not_null NOT NULL,
-    lang text CONSTRAINT deliveries_lang_not_null NOT NULL,
-    delivered boolean CONSTRAINT deliveries_delivered_not_null NOT NULL,
-    attempts integer,
-    nack_reason text,
-    looked_at timestamp with time zone DEFAULT now() CONSTRAINT deliveries_looked_at_not_null NOT NULL,
-    is_final boolean CONSTRAINT deliveries_is_final_not_null NOT NULL
-);
-
-COMMENT ON COLUMN public.deliveries_2026_12.attempts IS 'How often the Message Sender has tried.';
-
-COMMENT ON COLUMN public.deliveries_2026_12.nack_reason IS 'Why the network has refused it, if it has.';
-
-COMMENT ON COLUMN public.deliveries_2026_12.is_final IS 'It is not looked at again.';
-
-CREATE TABLE public.deliveries_2027_01 (
-    settled_at timestamp with time zone CONSTRAINT deliveries_settled_at_not_null NOT NULL,
-    ledger_id bigint CONSTRAINT deliveries_ledger_id_not_null NOT NULL,
-    messageset_id integer CONSTRAINT deliveries_messageset_id_not_null NOT NULL,
-    lang text CONSTRAINT deliveries_lang_not_null NOT NULL,
-    delivered boolean CONSTRAINT deliveries_delivered_not_null NOT NULL,
-    attempts integer,
-    nack_reason text,
-    looked_at timestamp with time zone DEFAULT now() CONSTRAINT deliveries_looked_at_not_null NOT NULL,
-    is_final boolean CONSTRAINT deliveries_is_final_not_null NOT NULL
-);
-
-COMMENT ON COLUMN public.deliveries_2027_01.attempts IS 'How often the Message Sender has tried.';
-
-COMMENT ON COLUMN public.deliveries_2027_01.nack_reason IS 'Why the network has refused it, if it has.';
-
-COMMENT ON COLUMN public.deliveries_2027_01.is_final IS 'It is not looked at again.';
-
 CREATE TABLE public.deliveries_default (
     settled_at timestamp with time zone CONSTRAINT deliveries_settled_at_not_null NOT NULL,
     ledger_id bigint CONSTRAINT deliveries_ledger_id_not_null NOT NULL,
@@ -1789,6 +1735,68 @@ COMMENT ON COLUMN public.installation.timeline IS 'The timeline of that server.'
 COMMENT ON COLUMN public.installation.ask_first_until IS 'The Message Sender is asked about the sends of ticks that were due before this, before they are sent: the database had lost what it knew of them.';
 
 COMMENT ON COLUMN public.installation.posts_end_at IS 'Until then, a daemon whose claim was lost may begin to post.';
+
+CREATE SEQUENCE public.intake_entry_id
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+CREATE TABLE public.intake (
+    id bigint DEFAULT nextval('public.intake_entry_id'::regclass) NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    outcome text NOT NULL,
+    reason text DEFAULT ''::text NOT NULL,
+    fields text[] DEFAULT '{}'::text[] NOT NULL,
+    caller text NOT NULL,
+    user_id integer,
+    action text NOT NULL,
+    request_id text,
+    identity text,
+    subscription_id uuid,
+    payload jsonb,
+    CONSTRAINT intake_outcome_check CHECK ((outcome = ANY (ARRAY['created'::text, 'replayed'::text, 'twin'::text, 'refused'::text]))),
+    CONSTRAINT intake_reason_check CHECK (((outcome = 'refused'::text) = (reason <> ''::text)))
+)
+PARTITION BY RANGE (received_at);
+
+COMMENT ON TABLE public.intake IS 'The account of requests for subscriptions: each one that was authenticated ends in one row.';
+
+COMMENT ON COLUMN public.intake.outcome IS 'created: it made a subscription; replayed: its key was used before, and the first answer was given again; twin: the same was requested a short while ago; refused: it made nothing.';
+
+COMMENT ON COLUMN public.intake.reason IS 'Why it was refused, in the words of the counters.';
+
+COMMENT ON COLUMN public.intake.fields IS 'The fields that were refused.';
+
+COMMENT ON COLUMN public.intake.caller IS 'The name of the user whose token or password it had.';
+
+COMMENT ON COLUMN public.intake.action IS 'The method and the path.';
+
+COMMENT ON COLUMN public.intake.request_id IS 'X-Request-ID of the request.';
+
+COMMENT ON COLUMN public.intake.identity IS 'The person; null: the request named none that can be read.';
+
+COMMENT ON COLUMN public.intake.subscription_id IS 'The subscription that it made, or that the first request made.';
+
+COMMENT ON COLUMN public.intake.payload IS 'refused: the members of the body, without values of personal data; null: it is not JSON.';
+
+CREATE TABLE public.intake_default (
+    id bigint DEFAULT nextval('public.intake_entry_id'::regclass) CONSTRAINT intake_id_not_null NOT NULL,
+    received_at timestamp with time zone DEFAULT now() CONSTRAINT intake_received_at_not_null NOT NULL,
+    outcome text CONSTRAINT intake_outcome_not_null NOT NULL,
+    reason text DEFAULT ''::text CONSTRAINT intake_reason_not_null NOT NULL,
+    fields text[] DEFAULT '{}'::text[] CONSTRAINT intake_fields_not_null NOT NULL,
+    caller text CONSTRAINT intake_caller_not_null NOT NULL,
+    user_id integer,
+    action text CONSTRAINT intake_action_not_null NOT NULL,
+    request_id text,
+    identity text,
+    subscription_id uuid,
+    payload jsonb,
+    CONSTRAINT intake_outcome_check CHECK ((outcome = ANY (ARRAY['created'::text, 'replayed'::text, 'twin'::text, 'refused'::text]))),
+    CONSTRAINT intake_reason_check CHECK (((outcome = 'refused'::text) = (reason <> ''::text)))
+);
 
 CREATE SEQUENCE public.ledger_id
     START WITH 1
@@ -2599,13 +2607,9 @@ COMMENT ON COLUMN public.watched_ticks.hold IS 'Why it is held back until a pers
 
 ALTER TABLE ONLY public.audit ATTACH PARTITION public.audit_default DEFAULT;
 
-ALTER TABLE ONLY public.deliveries ATTACH PARTITION public.deliveries_2026_11 FOR VALUES FROM ('2026-11-01 00:00:00+00') TO ('2026-12-01 00:00:00+00');
-
-ALTER TABLE ONLY public.deliveries ATTACH PARTITION public.deliveries_2026_12 FOR VALUES FROM ('2026-12-01 00:00:00+00') TO ('2027-01-01 00:00:00+00');
-
-ALTER TABLE ONLY public.deliveries ATTACH PARTITION public.deliveries_2027_01 FOR VALUES FROM ('2027-01-01 00:00:00+00') TO ('2027-02-01 00:00:00+00');
-
 ALTER TABLE ONLY public.deliveries ATTACH PARTITION public.deliveries_default DEFAULT;
+
+ALTER TABLE ONLY public.intake ATTACH PARTITION public.intake_default DEFAULT;
 
 ALTER TABLE ONLY public.ledger ATTACH PARTITION public.ledger_default DEFAULT;
 
@@ -2647,15 +2651,6 @@ ALTER TABLE ONLY public.daemons
 ALTER TABLE ONLY public.deliveries
     ADD CONSTRAINT deliveries_pkey PRIMARY KEY (settled_at, ledger_id);
 
-ALTER TABLE ONLY public.deliveries_2026_11
-    ADD CONSTRAINT deliveries_2026_11_pkey PRIMARY KEY (settled_at, ledger_id);
-
-ALTER TABLE ONLY public.deliveries_2026_12
-    ADD CONSTRAINT deliveries_2026_12_pkey PRIMARY KEY (settled_at, ledger_id);
-
-ALTER TABLE ONLY public.deliveries_2027_01
-    ADD CONSTRAINT deliveries_2027_01_pkey PRIMARY KEY (settled_at, ledger_id);
-
 ALTER TABLE ONLY public.deliveries_default
     ADD CONSTRAINT deliveries_default_pkey PRIMARY KEY (settled_at, ledger_id);
 
@@ -2694,6 +2689,12 @@ ALTER TABLE ONLY public.idempotency_keys
 
 ALTER TABLE ONLY public.installation
     ADD CONSTRAINT installation_pkey PRIMARY KEY (is_only_row);
+
+ALTER TABLE ONLY public.intake
+    ADD CONSTRAINT intake_pkey PRIMARY KEY (id, received_at);
+
+ALTER TABLE ONLY public.intake_default
+    ADD CONSTRAINT intake_default_pkey PRIMARY KEY (id, received_at);
 
 ALTER TABLE ONLY public.ledger
     ADD CONSTRAINT ledger_pkey PRIMARY KEY (settled_at, id);
@@ -2844,19 +2845,7 @@ CREATE INDEX behind_subscriptions_newest ON public.behind_subscriptions USING bt
 
 CREATE INDEX deliveries_undelivered_messageset ON ONLY public.deliveries USING btree (messageset_id, settled_at, ledger_id) WHERE (NOT delivered);
 
-CREATE INDEX deliveries_2026_11_messageset_id_settled_at_ledger_id_idx ON public.deliveries_2026_11 USING btree (messageset_id, settled_at, ledger_id) WHERE (NOT delivered);
-
 CREATE INDEX deliveries_undelivered ON ONLY public.deliveries USING btree (settled_at, ledger_id) WHERE (NOT delivered);
-
-CREATE INDEX deliveries_2026_11_settled_at_ledger_id_idx ON public.deliveries_2026_11 USING btree (settled_at, ledger_id) WHERE (NOT delivered);
-
-CREATE INDEX deliveries_2026_12_messageset_id_settled_at_ledger_id_idx ON public.deliveries_2026_12 USING btree (messageset_id, settled_at, ledger_id) WHERE (NOT delivered);
-
-CREATE INDEX deliveries_2026_12_settled_at_ledger_id_idx ON public.deliveries_2026_12 USING btree (settled_at, ledger_id) WHERE (NOT delivered);
-
-CREATE INDEX deliveries_2027_01_messageset_id_settled_at_ledger_id_idx ON public.deliveries_2027_01 USING btree (messageset_id, settled_at, ledger_id) WHERE (NOT delivered);
-
-CREATE INDEX deliveries_2027_01_settled_at_ledger_id_idx ON public.deliveries_2027_01 USING btree (settled_at, ledger_id) WHERE (NOT delivered);
 
 CREATE INDEX deliveries_default_messageset_id_settled_at_ledger_id_idx ON public.deliveries_default USING btree (messageset_id, settled_at, ledger_id) WHERE (NOT delivered);
 
@@ -2875,6 +2864,18 @@ CREATE INDEX failed_tasks_subscription_id ON public.failed_tasks USING btree (su
 CREATE INDEX forgotten_sends_forgotten_at ON public.forgotten_sends USING btree (forgotten_at);
 
 CREATE INDEX idempotency_keys_created_at ON public.idempotency_keys USING btree (created_at);
+
+CREATE INDEX intake_identity ON ONLY public.intake USING btree (identity, id) WHERE (identity IS NOT NULL);
+
+CREATE INDEX intake_not_created ON ONLY public.intake USING btree (outcome, reason, id) WHERE (outcome <> 'created'::text);
+
+CREATE INDEX intake_received_at ON ONLY public.intake USING brin (received_at) WITH (autosummarize='on');
+
+CREATE INDEX intake_default_identity_id_idx ON public.intake_default USING btree (identity, id) WHERE (identity IS NOT NULL);
+
+CREATE INDEX intake_default_outcome_reason_id_idx ON public.intake_default USING btree (outcome, reason, id) WHERE (outcome <> 'created'::text);
+
+CREATE INDEX intake_default_received_at_idx ON public.intake_default USING brin (received_at) WITH (autosummarize='on');
 
 CREATE INDEX ledger_identity ON ONLY public.ledger USING btree (identity);
 
@@ -3026,29 +3027,19 @@ ALTER INDEX public.audit_request_id ATTACH PARTITION public.audit_default_reques
 
 ALTER INDEX public.audit_row ATTACH PARTITION public.audit_default_table_name_row_id_id_idx;
 
-ALTER INDEX public.deliveries_undelivered_messageset ATTACH PARTITION public.deliveries_2026_11_messageset_id_settled_at_ledger_id_idx;
-
-ALTER INDEX public.deliveries_pkey ATTACH PARTITION public.deliveries_2026_11_pkey;
-
-ALTER INDEX public.deliveries_undelivered ATTACH PARTITION public.deliveries_2026_11_settled_at_ledger_id_idx;
-
-ALTER INDEX public.deliveries_undelivered_messageset ATTACH PARTITION public.deliveries_2026_12_messageset_id_settled_at_ledger_id_idx;
-
-ALTER INDEX public.deliveries_pkey ATTACH PARTITION public.deliveries_2026_12_pkey;
-
-ALTER INDEX public.deliveries_undelivered ATTACH PARTITION public.deliveries_2026_12_settled_at_ledger_id_idx;
-
-ALTER INDEX public.deliveries_undelivered_messageset ATTACH PARTITION public.deliveries_2027_01_messageset_id_settled_at_ledger_id_idx;
-
-ALTER INDEX public.deliveries_pkey ATTACH PARTITION public.deliveries_2027_01_pkey;
-
-ALTER INDEX public.deliveries_undelivered ATTACH PARTITION public.deliveries_2027_01_settled_at_ledger_id_idx;
-
 ALTER INDEX public.deliveries_undelivered_messageset ATTACH PARTITION public.deliveries_default_messageset_id_settled_at_ledger_id_idx;
 
 ALTER INDEX public.deliveries_pkey ATTACH PARTITION public.deliveries_default_pkey;
 
 ALTER INDEX public.deliveries_undelivered ATTACH PARTITION public.deliveries_default_settled_at_ledger_id_idx;
+
+ALTER INDEX public.intake_identity ATTACH PARTITION public.intake_default_identity_id_idx;
+
+ALTER INDEX public.intake_not_created ATTACH PARTITION public.intake_default_outcome_reason_id_idx;
+
+ALTER INDEX public.intake_pkey ATTACH PARTITION public.intake_default_pkey;
+
+ALTER INDEX public.intake_received_at ATTACH PARTITION public.intake_default_received_at_idx;
 
 ALTER INDEX public.ledger_identity ATTACH PARTITION public.ledger_default_identity_idx;
 

@@ -49,6 +49,7 @@ _SBM_SETTINGS = (
     "SBM_DELIVERY_FIRST_SECONDS",
     "SBM_DELIVERY_LAST_SECONDS",
     "SBM_DUPLICATE_WINDOW",
+    "SBM_INTAKE_MONTHS",
     "SBM_LEASE_SECONDS",
     "SBM_AUDIT_MONTHS",
     "SBM_LEDGER_MONTHS",
@@ -200,6 +201,7 @@ class Config:
     ledger_months: int
     audit_months: int
     delivery_delays: Mapping[DeliveryLook, timedelta]
+    intake_months: int
     is_paused: bool
     state_dir: Path | None
     commit: str
@@ -281,6 +283,7 @@ class Config:
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
             audit_months=settings.count("SBM_AUDIT_MONTHS", 24, most=1200),
             delivery_delays=read_delivery_delays(settings),
+            intake_months=settings.count("SBM_INTAKE_MONTHS", 13, most=1200),
             is_paused=settings.flag("SBM_PAUSED", default=False),
             state_dir=settings.writable_folder("SBM_STATE_DIR"),
             commit=settings.text("SBM_COMMIT"),

@@ -1,4 +1,4 @@
-"""The partitions of the ledger, of its deliveries and of the audit, one for each month."""
+"""The partitions of the ledger, its deliveries, the audit and intake, one for each month."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("partitions")
 
-Partitioned = Literal["ledger", "audit", "deliveries"]
+Partitioned = Literal["ledger", "audit", "deliveries", "intake"]
 
 
 async def make(transaction: Transaction, *, parent: Partitioned, months_ahead: int) -> int:

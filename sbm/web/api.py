@@ -48,6 +48,7 @@ from sbm.web.resources.exposition import PrometheusMetrics
 from sbm.web.resources.failed_tasks import FailedTasks
 from sbm.web.resources.health import Health, library_versions
 from sbm.web.resources.identities import Identities
+from sbm.web.resources.intake import Intake
 from sbm.web.resources.languages import Languages
 from sbm.web.resources.ledger import Ledger, MessageVersions
 from sbm.web.resources.media import Media
@@ -90,6 +91,7 @@ MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/message-versions": MessageVersions,
     "/api/v1/deliveries": Deliveries,
     "/api/v1/undelivered-people": UndeliveredPeople,
+    "/api/v1/intake": Intake,
     "/api/v1/messageset_languages": Languages,
     "/api/v1/send-estimates": SendEstimates,
     "/api/v1/runsendestimate": TaskRequest,
@@ -268,6 +270,7 @@ def build(
             "/api/v1/audit": Audit(
                 endpoint=endpoint, max_text_length=max_text_length, scheduling=scheduling
             ),
+            "/api/v1/intake": Intake(endpoint=endpoint),
             "/api/v1/ledger": Ledger(endpoint=endpoint),
             "/api/v1/message-versions": MessageVersions(endpoint=endpoint),
             "/api/v1/identities": Identities(

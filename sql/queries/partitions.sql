@@ -1,4 +1,4 @@
--- The partitions of the ledger, of its deliveries and of the audit, one for each month.
+-- The partitions of the ledger, its deliveries, the audit and intake, one for each month.
 
 -- name: make_partitions :one
 -- The partitions of this month and the next ones; rows for them move there from the default one.

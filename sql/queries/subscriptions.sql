@@ -15,18 +15,27 @@ s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
 -- tells: transaction
 -- A new subscription; no row if its message set or its schedule does not exist. Neither can be
 -- deleted before this transaction ends. Only the id is returned: the webhook needs no more, and the
--- other columns are a quarter of the server's time.
-INSERT INTO subscriptions
-       (version, identity, messageset_id, next_sequence_number, initial_sequence_number, lang,
-        active, completed, schedule_id, process_status, metadata, created_by, updated_by)
-SELECT %(version)s::integer, %(identity)s, messagesets.id, %(next_sequence_number)s::integer,
-       %(initial_sequence_number)s::integer, %(lang)s, %(active)s::boolean,
-       %(completed)s::boolean, schedules.id, %(process_status)s::smallint,
-       %(metadata)s::jsonb, %(created_by)s::integer, %(created_by)s::integer
-  FROM messagesets, schedules
- WHERE messagesets.id = %(messageset_id)s AND schedules.id = %(schedule_id)s
-   FOR KEY SHARE
-RETURNING id, pg_current_xact_id()::text AS transaction_id, pg_backend_pid() AS pid;
+-- other columns are a quarter of the server's time. If a request asks for it, the intake account
+-- gets its row.
+WITH made AS (
+    INSERT INTO subscriptions
+           (version, identity, messageset_id, next_sequence_number, initial_sequence_number, lang,
+            active, completed, schedule_id, process_status, metadata, created_by, updated_by)
+    SELECT %(version)s::integer, %(identity)s, messagesets.id, %(next_sequence_number)s::integer,
+           %(initial_sequence_number)s::integer, %(lang)s, %(active)s::boolean,
+           %(completed)s::boolean, schedules.id, %(process_status)s::smallint,
+           %(metadata)s::jsonb, %(created_by)s::integer, %(created_by)s::integer
+      FROM messagesets, schedules
+     WHERE messagesets.id = %(messageset_id)s AND schedules.id = %(schedule_id)s
+       FOR KEY SHARE
+    RETURNING id, identity
+), noted AS (
+    INSERT INTO intake (outcome, caller, user_id, action, request_id, identity, subscription_id)
+    SELECT 'created', author ->> 'actor', (author ->> 'user_id')::integer, author ->> 'action',
+           author ->> 'request_id', made.identity, made.id
+      FROM made, author() WHERE author IS NOT NULL
+)
+SELECT id, pg_current_xact_id()::text AS transaction_id, pg_backend_pid() AS pid FROM made;
 
 -- name: find_subscription :maybe
 -- reads

@@ -620,7 +620,7 @@ async def test_no_minute_is_over_by_a_jump(bench: Bench) -> None:
 @ensureDeferred
 async def test_nothing_is_deleted_while_the_clock_may_be_wrong(bench: Bench, by: float) -> None:
     housekeeping = Housekeeping(
-        database=bench.database, ledger_months=2, audit_months=2, clock=bench.clock
+        database=bench.database, ledger_months=2, audit_months=2, intake_months=2, clock=bench.clock
     )
     await housekeeping.one_pass()
     names = "SELECT relname FROM pg_class WHERE relname ~ '^ledger_[0-9]{4}_[0-9]{2}$' ORDER BY 1"

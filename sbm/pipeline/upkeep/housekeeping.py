@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from attrs import define, field
@@ -9,6 +10,7 @@ from twisted.logger import Logger
 
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.store import clock, idempotency, partitions, scheduler_callbacks, ticks, watched_ticks
+from sbm.store.partitions import Partitioned
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.transaction import Transaction
 
@@ -23,14 +25,15 @@ class Housekeeping:
     """Makes the partitions of months ahead of time, and drops those that are no longer kept.
 
     The ledger, its deliveries and its ticks are kept for ``ledger_months``, the audit for
-    ``audit_months``. For a day after the database's clock has jumped, nothing is deleted: if the
-    clock is wrong by months, the ledger would be deleted. Operators notice such a clock within a
-    day.
+    ``audit_months``, and the intake account for ``intake_months``. For a day after the database's
+    clock has jumped, nothing is deleted: if the clock is wrong by months, the ledger would be
+    deleted. Operators notice such a clock within a day.
     """
 
     _database: Database
     _ledger_months: int
     _audit_months: int
+    _intake_months: int
     _clock: DatabaseClock = field(factory=DatabaseClock)
     _log: Logger = field(factory=Logger)
 
@@ -48,14 +51,21 @@ class Housekeeping:
     async def _keep_partitions(self, transaction: Transaction, reading: ClockReading) -> bool:
         """Whether old things may be deleted."""
         if not reading.is_doubted:
-            await partitions.make(transaction, parent="ledger", months_ahead=MONTHS_AHEAD)
-            await partitions.make(transaction, parent="deliveries", months_ahead=MONTHS_AHEAD)
-            await partitions.make(transaction, parent="audit", months_ahead=MONTHS_AHEAD)
+            for parent in self._months_kept:
+                await partitions.make(transaction, parent=parent, months_ahead=MONTHS_AHEAD)
         if reading.is_calm:
-            await partitions.drop(transaction, parent="ledger", months_kept=self._ledger_months)
-            await partitions.drop(transaction, parent="deliveries", months_kept=self._ledger_months)
-            await partitions.drop(transaction, parent="audit", months_kept=self._audit_months)
+            for parent, months_kept in self._months_kept.items():
+                await partitions.drop(transaction, parent=parent, months_kept=months_kept)
         return reading.is_calm
+
+    @property
+    def _months_kept(self) -> Mapping[Partitioned, int]:
+        return {
+            "ledger": self._ledger_months,
+            "deliveries": self._ledger_months,
+            "audit": self._audit_months,
+            "intake": self._intake_months,
+        }
 
     async def _delete_ticks(self, transaction: Transaction, reading: ClockReading) -> int:
         if not reading.is_calm:

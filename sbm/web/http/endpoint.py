@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from typing import Any, Generic, TypeVar
-from urllib.parse import parse_qsl
 
 from attrs import evolve, field, frozen
 from klein import Klein
@@ -36,6 +35,7 @@ from sbm.web.http.http_errors import Reason
 from sbm.web.http.needs import FOR_EVERY_USER, Needs
 from sbm.web.http.origin import Proxies
 from sbm.web.http.refused_requests import explain
+from sbm.web.http.targets import parameters_of
 from sbm.web.http.uploads import Upload
 from sbm.web.http.wire import compact_json
 
@@ -97,14 +97,24 @@ class ApiRequest:
             raise http_errors.TooLarge(upload.limit)
         return await upload.body()
 
+    @property
+    def action(self) -> str:
+        """The method and the path, for the audit and the intake account."""
+        return f"{self.method} {self.path}"[:MAX_ACTION]
+
+    @property
+    def request_id(self) -> str:
+        """The X-Request-ID."""
+        return str(self._request.request_id)
+
     def author(self) -> Author:
         """The author of the changes that the request makes; raises Malformed for a wrong reason."""
         return Author(
             actor=self.user.username,
             user_id=self.user.id,
-            action=f"{self.method} {self.path}"[:MAX_ACTION],
+            action=self.action,
             reason=given_reason(self._request),
-            request_id=self._request.request_id,
+            request_id=self.request_id,
         )
 
     def url(self, path: str) -> str:
@@ -150,12 +160,14 @@ class InTransaction(Generic[Result]):
 
     ``work`` may run more than once, so it has no effects outside the transaction. ``reply`` makes
     the reply after the commit: it has the effects, and may take long. If all statements of the work
-    only read, say ``only_reads``: that saves the COMMIT.
+    only read, say ``only_reads``: that saves the COMMIT. If there is ``refused``, it is called
+    after the work of a request with a user was rolled back, with the error.
     """
 
     work: Callable[[Transaction, ApiRequest], Awaitable[Result]]
     reply: Callable[[ApiRequest, Result], Awaitable[Reply]]
     only_reads: bool = False
+    refused: Callable[[ApiRequest, Exception], Awaitable[None]] | None = None
 
 
 def replying(work: Callable[[Transaction, ApiRequest], Awaitable[Reply]]) -> InTransaction[Reply]:
@@ -251,8 +263,10 @@ class Endpoint:
             raise http_errors.NotAcceptable
         name = request.method.decode("ascii", "replace")
         method = methods.get("GET" if name == "HEAD" else name)
+        found: list[User] = []
 
         def admitted(user: User) -> ApiRequest:
+            found.append(user)
             needs.check(user, "" if method is None else name)
             if method is None and name != "OPTIONS":
                 raise http_errors.MethodNotAllowed(name)
@@ -263,7 +277,15 @@ class Endpoint:
                 request, needed=needs_user, calls_back=needs.admits_scheduler
             )
             transact = self.database.read if method.only_reads else self.database.transact
-            admitted_request, result = await transact(_worked, credentials, admitted, method)
+            try:
+                admitted_request, result = await transact(_worked, credentials, admitted, method)
+            except CancelledError:
+                raise
+            except Exception as error:
+                if method.refused is not None and found:
+                    refused = _api_request(request, found[-1], name, origin)
+                    await method.refused(refused, error)
+                raise
             return await method.reply(admitted_request, result)
         user = await self.authentication.user_of(
             request, needed=needs_user, calls_back=needs.admits_scheduler
@@ -356,7 +378,7 @@ async def _worked(
 
 
 def _api_request(request: Request, user: User, method: str, origin: str) -> ApiRequest:
-    parameters = _parameters(request.uri)
+    parameters = parameters_of(request.uri)
     return ApiRequest(
         user=user,
         method=method,
@@ -381,9 +403,3 @@ def _reply_to(error: Exception) -> Reply:
 def _allowed(methods: tuple[str, ...]) -> bytes:
     known = {*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
     return ", ".join(name for name in _METHODS if name in known).encode("ascii")
-
-
-def _parameters(uri: bytes) -> list[tuple[str, str]]:
-    """The parameters of the query, in the order in which they came."""
-    text = uri.partition(b"?")[2].decode("ascii", "replace")
-    return parse_qsl(text, keep_blank_values=True, errors="replace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from urllib.parse import parse_qsl
 
 from attrs import field, frozen
 
@@ -58,3 +59,9 @@ def _expression(pattern: str) -> re.Pattern[str]:
     part = ".+" if pattern in _LONG_IDS else "[^/]+"
     plain = re.sub(r"\\{\w+\\}", lambda _: part, re.escape(pattern.rstrip("/")))
     return re.compile(f"{plain}/?")
+
+
+def parameters_of(uri: bytes) -> list[tuple[str, str]]:
+    """The parameters of the query, in the order in which they came."""
+    text = uri.partition(b"?")[2].decode("ascii", "replace")
+    return parse_qsl(text, keep_blank_values=True, errors="replace")

@@ -30,7 +30,6 @@ from sbm.web.http.bodies import JSON, Body
 from sbm.web.http.endpoint import (
     REPLAYED,
     ApiRequest,
-    InTransaction,
     Method,
     OptionsInfo,
     Reply,
@@ -41,6 +40,7 @@ from sbm.web.http.needs import writing
 from sbm.web.http.wire import row_uuid
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import ref, said, schema
+from sbm.web.resources.intake_notes import accounted, note_repeated
 from sbm.web.resources.triggers import Triggers
 from sbm.web.schema import filters
 from sbm.web.schema.fields import (
@@ -61,8 +61,7 @@ from sbm.web.schema.schema import ParsedBody, Schema
 
 PATH = "/api/v1/subscriptions/"
 
-# The lowest place in a message set.
-FIRST = 1
+FIRST = 1  # the lowest place in a message set
 
 SCHEMA = Schema(
     [
@@ -270,7 +269,7 @@ class Subscriptions(Collection):
 
     @app.route("/request")
     async def webhook(self, request: Request) -> bytes:
-        methods = {"POST": InTransaction(work=self._subscribe, reply=self._counted)}
+        methods = {"POST": accounted(self.endpoint.database, self._subscribe, self._counted)}
         return await self.endpoint.answer(request, _REQUEST, methods, needs=RESOURCE.needs)
 
     # A key with slashes does not exist, but this path must answer. After a part of the type
@@ -287,8 +286,8 @@ class Subscriptions(Collection):
 
     def list_methods(self) -> dict[str, Method]:
         """The methods of the list; each subscription that is made is counted."""
-        create = InTransaction(work=self.create, reply=self._counted)
-        return super().list_methods() | {"POST": create}
+        make = accounted(self.endpoint.database, self.create, self._counted)
+        return super().list_methods() | {"POST": make}
 
     async def create(self, transaction: Transaction, request: ApiRequest) -> Reply:
         """Make a subscription, once for each Idempotency-Key."""
@@ -300,7 +299,8 @@ class Subscriptions(Collection):
             return Reply(status=201, body=RESOURCE.shown(request, made), headers=headers)
 
         with self.refusals_told():
-            return await once(transaction, request, create)
+            reply = await once(transaction, request, create)
+        return await note_repeated(transaction, request, reply, draft)
 
     async def _subscribe(self, transaction: Transaction, request: ApiRequest) -> Reply:
         """Make a subscription for a request of the Hub.
@@ -319,7 +319,8 @@ class Subscriptions(Collection):
             return Reply(status=201, body={"accepted": True}, headers=headers)
 
         with self.refusals_told():
-            return await once(transaction, request, subscribe)
+            reply = await once(transaction, request, subscribe)
+        return await note_repeated(transaction, request, reply, draft)
 
     async def _counted(self, _request: ApiRequest, reply: Reply) -> Reply:
         """The reply; counts a subscription only if this request made it, not an earlier one."""

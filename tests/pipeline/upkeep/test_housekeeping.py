@@ -28,7 +28,9 @@ async def test_it_makes_the_coming_months_and_drops_those_that_are_no_longer_kep
         "CREATE TABLE ledger_2001_01 PARTITION OF ledger"
         " FOR VALUES FROM ('2001-01-01 00:00+00') TO ('2001-02-01 00:00+00')"
     )
-    housekeeping = Housekeeping(database=database, ledger_months=24, audit_months=24)
+    housekeeping = Housekeeping(
+        database=database, ledger_months=24, audit_months=24, intake_months=24
+    )
     for _ in range(2):
         assert await housekeeping.one_pass() == 0
         assert [row["relname"] for row in direct.rows(MONTHS)] == fresh
@@ -55,7 +57,9 @@ async def test_ticks_of_months_that_are_no_longer_kept_go_unless_they_are_owed_s
         " VALUES ('next', 'tick', gen_random_uuid(), 'i', %s)",
         live,
     )
-    housekeeping = Housekeeping(database=database, ledger_months=24, audit_months=24)
+    housekeeping = Housekeeping(
+        database=database, ledger_months=24, audit_months=24, intake_months=24
+    )
     assert [await housekeeping.one_pass() for _ in range(2)] == [2, 0]
     left = direct.rows("SELECT state, id = %s AS live FROM ticks ORDER BY id", live)
     assert left == [
@@ -71,7 +75,9 @@ async def test_a_month_that_is_kept_stays(database: Database, direct: Arranged) 
         "CREATE TABLE ledger_2001_01 PARTITION OF ledger"
         " FOR VALUES FROM ('2001-01-01 00:00+00') TO ('2001-02-01 00:00+00')"
     )
-    await Housekeeping(database=database, ledger_months=1200, audit_months=1200).one_pass()
+    await Housekeeping(
+        database=database, ledger_months=1200, audit_months=1200, intake_months=1200
+    ).one_pass()
     assert direct.rows(MONTHS)[0]["relname"] == "ledger_2001_01"
 
 
@@ -89,7 +95,9 @@ async def test_what_is_kept_for_a_day_goes_after_it_in_portions(
         " SELECT request, created_at, gen_random_uuid() FROM idempotency_keys"
     )
     monkeypatch.setattr(module, "ANSWERS_PER_PASS", 2)
-    housekeeping = Housekeeping(database=database, ledger_months=24, audit_months=24)
+    housekeeping = Housekeeping(
+        database=database, ledger_months=24, audit_months=24, intake_months=24
+    )
     assert [await housekeeping.one_pass() for _ in range(3)] == [4, 2, 0]
     left = direct.rows(
         "SELECT now() - created_at < '24h' AS young FROM idempotency_keys"

@@ -18,7 +18,7 @@ HEADER = """\
 """
 
 # Lines that depend on the day, on the server's version or on the single dump.
-_MONTH = re.compile(r"\b(ledger|audit)_\d{4}_\d{2}")
+_MONTH = re.compile(r"\b[a-z]+_\d{4}_\d{2}(?!\d)")
 _NOISE = re.compile(
     r"--( (Name:|Dumped|PostgreSQL).*)?|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*"
 )
