@@ -349,9 +349,8 @@ WITH RECURSIVE path AS (
       FROM unnest(ids) AS given (id)
       JOIN subscriptions s ON s.id = given.id AND s.active AND NOT s.completed
      CROSS JOIN LATERAL (
-           SELECT (SELECT count(*)::integer FROM messages m
-                    WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
-                      AND m.sequence_number >= s.initial_sequence_number) AS messages,
+           SELECT (SELECT count(*)::integer FROM places(s.messageset_id, s.lang) m
+                    WHERE m.sequence_number >= s.initial_sequence_number) AS messages,
                   before.number AS runs_before, COALESCE((
                       SELECT r.number FROM schedule_runs r
                        WHERE r.search_id = of_search AND r.schedule_id = s.schedule_id
@@ -362,8 +361,7 @@ WITH RECURSIVE path AS (
                          AND r.run_at <= s.created_at
                        ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
      CROSS JOIN LATERAL (
-           SELECT COALESCE((SELECT m.sequence_number FROM messages m
-                             WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
+           SELECT COALESCE((SELECT m.sequence_number FROM places(s.messageset_id, s.lang) m
                              ORDER BY m.sequence_number DESC LIMIT 1)
                            < s.next_sequence_number, false) AS ends) beyond
      CROSS JOIN LATERAL (
@@ -384,9 +382,8 @@ WITH RECURSIVE path AS (
       JOIN messagesets finished ON finished.id = path.messageset_id
       JOIN messagesets following ON following.id = finished.next_set_id
      CROSS JOIN LATERAL (
-           SELECT (SELECT count(*)::integer FROM messages m
-                    WHERE m.messageset_id = following.id AND m.lang = path.lang
-                      AND m.sequence_number >= 1) AS messages,
+           SELECT (SELECT count(*)::integer FROM places(following.id, path.lang) m
+                    WHERE m.sequence_number >= 1) AS messages,
                   before.number AS runs_before, COALESCE((
                       SELECT r.number FROM schedule_runs r
                        WHERE r.search_id = of_search
@@ -408,18 +405,26 @@ SELECT path.id, path.step, path.messageset_id, path.schedule_id, path.since,
        (last.sequence_number IS NOT NULL OR path.ends) AND path.runs >= path.messages
            AND (path.step < 100 OR current.next_set_id IS NULL),
        CASE WHEN last.sequence_number IS NULL OR last.sequence_number < path.stands_at THEN 0
-            ELSE (SELECT count(*) FROM messages m
-                   WHERE m.messageset_id = path.messageset_id AND m.lang = path.lang
-                     AND m.sequence_number BETWEEN path.stands_at AND last.sequence_number) END
+            ELSE (SELECT count(*) FROM places(path.messageset_id, path.lang) m
+                   WHERE m.sequence_number BETWEEN path.stands_at AND last.sequence_number) END
   FROM path
   JOIN messagesets current ON current.id = path.messageset_id
   LEFT JOIN LATERAL (
        -- The last message that the runs of this step have sent; none: they have sent none yet.
-       SELECT m.sequence_number FROM messages m
-        WHERE m.messageset_id = path.messageset_id AND m.lang = path.lang
-          AND m.sequence_number >= path.initial AND path.runs > 0 AND path.messages > 0
+       SELECT m.sequence_number FROM places(path.messageset_id, path.lang) m
+        WHERE m.sequence_number >= path.initial AND path.runs > 0 AND path.messages > 0
         ORDER BY m.sequence_number
         LIMIT 1 OFFSET GREATEST(LEAST(path.runs, path.messages) - 1, 0)) last ON true
+$$;
+
+CREATE FUNCTION public.has_changed_since(of_set integer, of_lang text, moment timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- Whether messages that decide where a set ends in a language changed after this moment.
+SELECT EXISTS (
+    SELECT FROM content_changes JOIN messagesets ON messagesets.id = messageset_id
+     WHERE messageset_id = of_set AND changed_at > moment
+       AND (lang = of_lang OR on_missing_translation <> 'next'))
 $$;
 
 CREATE FUNCTION public.hold_of(tick_id bigint, schedule_id integer, messageset_id integer) RETURNS text
@@ -833,6 +838,14 @@ CREATE FUNCTION public.mentions(told text, needles text[]) RETURNS boolean
 SELECT EXISTS (SELECT FROM unnest(needles) needle WHERE strpos(lower(told), needle) > 0)
 $$;
 
+CREATE FUNCTION public.next_place(of_set integer, of_lang text, from_number bigint) RETURNS TABLE(sequence_number integer, message_id integer, lang text)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- The first place from this number on; no row: the set has ended.
+SELECT * FROM places(of_set, of_lang) place
+ WHERE place.sequence_number >= from_number ORDER BY place.sequence_number LIMIT 1
+$$;
+
 CREATE FUNCTION public.note_content_changes() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -1015,6 +1028,29 @@ SELECT pause.kind = 'operator'
    AND (pause.schedule_id IS NULL OR pause.schedule_id = pause_covers.schedule_id)
    AND (pause.messageset_id IS NULL
         OR COALESCE(pause.messageset_id = pause_covers.messageset_id, false))
+$$;
+
+CREATE FUNCTION public.places(of_set integer, of_lang text) RETURNS TABLE(sequence_number integer, message_id integer, lang text)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+-- The numbers of a set that its readers in a language go through, and the message of each; null: it
+-- is not translated, and the reader waits there. By default, only messages in the language count.
+-- Otherwise the numbers of all languages do, so that the set ends with the highest of them.
+SELECT own.sequence_number, own.id, own.lang
+  FROM messagesets JOIN messages own ON own.messageset_id = messagesets.id AND own.lang = of_lang
+ WHERE messagesets.id = of_set AND on_missing_translation = 'next'
+ UNION ALL
+SELECT number.sequence_number, COALESCE(own.id, other.id), COALESCE(own.lang, other.lang)
+  FROM messagesets
+ CROSS JOIN LATERAL (
+       SELECT DISTINCT messages.sequence_number FROM messages
+        WHERE messageset_id = messagesets.id) number
+  LEFT JOIN messages own ON own.messageset_id = messagesets.id AND own.lang = of_lang
+                        AND own.sequence_number = number.sequence_number
+  LEFT JOIN messages other ON other.messageset_id = messagesets.id
+                          AND on_missing_translation = 'fallback:' || other.lang
+                          AND other.sequence_number = number.sequence_number
+ WHERE messagesets.id = of_set AND on_missing_translation <> 'next'
 $$;
 
 CREATE FUNCTION public.put_back_row(table_name text, before jsonb) RETURNS void
@@ -1938,16 +1974,20 @@ CREATE TABLE public.messagesets (
     send_hours public.send_hours,
     max_age integer,
     updated_by integer,
+    on_missing_translation text DEFAULT 'next'::text NOT NULL,
     CONSTRAINT messagesets_channel_check CHECK ((char_length(channel) <= 64)),
     CONSTRAINT messagesets_content_type_check CHECK ((content_type = ANY (ARRAY['text'::text, 'audio'::text]))),
     CONSTRAINT messagesets_label_check CHECK ((char_length(label) <= 100)),
     CONSTRAINT messagesets_max_age_check CHECK ((max_age > 0)),
+    CONSTRAINT messagesets_on_missing_translation_check CHECK ((on_missing_translation ~ '^(next|wait|fallback:[a-z]{3}(_[A-Z]{2})?)$'::text)),
     CONSTRAINT messagesets_short_name_check CHECK (((char_length(short_name) >= 1) AND (char_length(short_name) <= 100)))
 );
 
 COMMENT ON COLUMN public.messagesets.send_hours IS 'When its messages may leave, in the time zone of the schedule; null: always.';
 
 COMMENT ON COLUMN public.messagesets.max_age IS 'After so many seconds, what is owed of it is skipped; null: never.';
+
+COMMENT ON COLUMN public.messagesets.on_missing_translation IS 'What a reader gets at a number that has a message in other languages only. next: the next message in the own language; fallback:<lang>: the message in that language; wait: nothing, until it is translated.';
 
 ALTER TABLE public.messagesets ALTER COLUMN id ADD GENERATED BY DEFAULT AS IDENTITY (
     SEQUENCE NAME public.messagesets_id_seq
@@ -2918,6 +2958,8 @@ CREATE INDEX message_versions_message_id ON public.message_versions USING btree 
 CREATE INDEX message_versions_place ON public.message_versions USING btree (messageset_id, lang, sequence_number, id);
 
 CREATE INDEX messages_binary_content_id ON public.messages USING btree (binary_content_id);
+
+CREATE INDEX messages_number ON public.messages USING btree (messageset_id, sequence_number);
 
 CREATE INDEX messagesets_default_schedule_id ON public.messagesets USING btree (default_schedule_id);
 

@@ -15,6 +15,12 @@ CONTENT_TYPES = ("text", "audio")
 # ISO 639-3, with or without a country. A list of languages would be out of date.
 _LANGUAGE = re.compile(r"[a-z]{3}(_[A-Z]{2})?")
 
+# What happens at a number without a message in the language of a reader: the next message in that
+# language is sent, or the message in another language, or nothing until it is translated.
+NEXT = "next"
+WAIT = "wait"
+FALLBACK = "fallback:"
+
 
 @frozen(kw_only=True)
 class Schedule:
@@ -46,7 +52,9 @@ class MessageSet:
     """Messages that are sent one after the other, by default on one schedule.
 
     The limits are those of its messages: their hours, and their longest age in seconds.
-    ``updated_by`` is the user of the API who changed it last.
+    ``updated_by`` is the user of the API who changed it last. ``on_missing_translation`` is NEXT,
+    WAIT, or FALLBACK and a language: what a reader gets at a number that has messages in other
+    languages only.
     """
 
     id: int
@@ -62,6 +70,7 @@ class MessageSet:
     send_hours: str | None = None
     max_age: int | None = None
     updated_by: int | None = None
+    on_missing_translation: str = NEXT
 
     @property
     def medium(self) -> Medium:
@@ -115,3 +124,10 @@ class Message:
 def is_language(code: str) -> bool:
     """Whether the code has the form ``eng`` or ``eng_ZA``."""
     return _LANGUAGE.fullmatch(code) is not None
+
+
+def is_translation_policy(given: str) -> bool:
+    """Whether this is NEXT, WAIT, or FALLBACK and a language."""
+    if given.startswith(FALLBACK):
+        return is_language(given.removeprefix(FALLBACK))
+    return given in (NEXT, WAIT)

@@ -25,9 +25,10 @@ Stage = Literal["trigger", "content", "address", "post"]
 
 # Why a subscription has no next message.
 #   content: its set has no message in its language
+#   translation: the message is missing in its language, and it waits for it
 #   rest: it is beyond the last message, but the content has changed too recently to complete it
 #   end: it is beyond the last message
-MissingContent = Literal["content", "rest", "end"]
+MissingContent = Literal["content", "translation", "rest", "end"]
 
 # How long the content of a set in a language must not have changed before the subscriptions beyond
 # its end are completed, unless it is set otherwise: an editor may delete a message and add another.
@@ -222,7 +223,8 @@ def objection(send: Send, *, max_text_length: int = MAX_TEXT_LENGTH) -> Settled 
     if send.is_too_old:
         return _skipped("it is older than max_age")
     if recipient.message is None:
-        return _nothing_to_resend(send, recipient) if send.kind == "resend" else _ended(recipient)
+        lacking = _nothing_to_resend if send.kind == "resend" else _ended
+        return lacking(send, recipient)
     return _unsendable(send, recipient, recipient.message, max_text_length)
 
 
@@ -239,9 +241,16 @@ def _nothing_to_resend(send: Send, recipient: Recipient) -> Settled:
     )
 
 
-def _ended(recipient: Recipient) -> Settled:
+def _ended(send: Send, recipient: Recipient) -> Settled:
     if recipient.lack == "content":
         return _lacking(f"{recipient.messageset} has no message in {recipient.lang}")
+    if recipient.lack == "translation":
+        return Settled(
+            outcome="skipped",
+            stage="content",
+            reason=f"message {send.sequence_number} of {recipient.messageset} is missing in"
+            f" {recipient.lang}: the subscription waits for it",
+        )
     reason = f"{recipient.messageset} has no further message in {recipient.lang}"
     if recipient.lack == "rest":
         return Settled(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import asdict
 from psycopg2.errors import UniqueViolation
 
-from sbm.model.content import MessageSet
+from sbm.model.content import NEXT, MessageSet
 from sbm.model.paging import Page, PageRequest
 from sbm.store import messages
 from sbm.store.paging import read_page
@@ -28,6 +28,7 @@ async def create(
     default_schedule_id: int,
     send_hours: str | None = None,
     max_age: int | None = None,
+    on_missing_translation: str = NEXT,
 ) -> MessageSet | None:
     """Make a message set; None if the short name is taken."""
     return await transaction.maybe(
@@ -42,6 +43,7 @@ async def create(
         default_schedule_id=default_schedule_id,
         send_hours=send_hours,
         max_age=max_age,
+        on_missing_translation=on_missing_translation,
     )
 
 

@@ -10,7 +10,16 @@ SELECT id AS schedule_id, minute, hour, day_of_week, day_of_month, month_of_year
 -- name: estimate_sends :exec
 -- Store, for one day on which these schedules are due, how many subscriptions and identities of
 -- each message set are sent to: none if none of its schedules is due. Subscriptions beyond the end
--- of the content in their language do not count: there is nothing to send to them.
+-- of the content in their language do not count, and neither do those that wait for a translation:
+-- there is nothing to send to them. That is looked up once for each set, language and number.
+WITH reached AS MATERIALIZED (
+    SELECT messageset_id, s.lang, next_sequence_number
+      FROM (SELECT DISTINCT messageset_id, lang, next_sequence_number FROM subscriptions
+             WHERE active AND NOT completed AND process_status >= 0
+               AND schedule_id = ANY(%(schedules)s)) s
+     WHERE (SELECT message_id IS NOT NULL
+              FROM next_place(messageset_id, s.lang, next_sequence_number))
+)
 INSERT INTO estimated_sends
        (send_date, messageset_id, estimate_subscriptions, estimate_identities)
 SELECT %(send_date)s, messagesets.id, COALESCE(due.subscriptions, 0), COALESCE(due.identities, 0)
@@ -18,9 +27,8 @@ SELECT %(send_date)s, messagesets.id, COALESCE(due.subscriptions, 0), COALESCE(d
        SELECT messageset_id, count(*) AS subscriptions,
               count(DISTINCT identity COLLATE "C") AS identities
          FROM subscriptions
-         JOIN (SELECT messageset_id, lang, max(sequence_number) AS last_number
-                 FROM messages GROUP BY messageset_id, lang) content USING (messageset_id, lang)
-        WHERE next_sequence_number <= last_number AND active AND NOT completed AND process_status >= 0
+         JOIN reached USING (messageset_id, lang, next_sequence_number)
+        WHERE active AND NOT completed AND process_status >= 0
           AND schedule_id = ANY(%(schedules)s)
         GROUP BY messageset_id) due ON due.messageset_id = messagesets.id
     ON CONFLICT (send_date, messageset_id) DO UPDATE

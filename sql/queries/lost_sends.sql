@@ -29,20 +29,17 @@ UPDATE sends
        reason = 'the database went back: it may have been sent',
        first_attempt_at = COALESCE(sends.first_attempt_at, LEAST(ticks.created_at, sends.owed_at)),
        messageset_id = COALESCE(sends.messageset_id, s.messageset_id),
-       lang = COALESCE(sends.lang, s.lang),
+       lang = COALESCE(sends.lang, place.lang, s.lang),
        prepend = COALESCE(sends.prepend, CASE WHEN jsonb_typeof(s.metadata) = 'object'
                            AND jsonb_typeof(s.metadata -> 'prepend_next_delivery') = 'string'
                           THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END),
        next_sequence_number = COALESCE(sends.next_sequence_number, s.next_sequence_number),
-       sequence_number = COALESCE(sends.sequence_number, (
-           SELECT m.sequence_number FROM messages m
-            WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
-              AND m.sequence_number >= s.next_sequence_number
-            ORDER BY m.sequence_number LIMIT 1))
+       sequence_number = COALESCE(sends.sequence_number, place.sequence_number)
   FROM doubted
   JOIN sends live ON live.id = doubted.id
   LEFT JOIN ticks ON ticks.id = live.tick_id
   LEFT JOIN subscriptions s ON s.id = live.subscription_id AND live.kind = 'next'
+  LEFT JOIN LATERAL next_place(s.messageset_id, s.lang, s.next_sequence_number) place ON true
  CROSS JOIN installation
  WHERE sends.id = live.id;
 

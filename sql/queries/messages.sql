@@ -126,10 +126,9 @@ SELECT m.id, m.messageset_id, s.short_name AS messageset, m.sequence_number, m.l
 -- name: find_next_text :maybe
 -- reads
 -- The text of the next message of a subscription that is at this number.
-SELECT COALESCE(text_content, '') AS text FROM messages
- WHERE messageset_id = %(messageset_id)s AND lang = %(lang)s
-   AND sequence_number >= %(next_sequence_number)s
- ORDER BY sequence_number LIMIT 1;
+SELECT COALESCE(text_content, '') AS text
+  FROM next_place(%(messageset_id)s, %(lang)s, %(next_sequence_number)s) place
+  JOIN messages ON messages.id = message_id;
 
 -- name: is_message_under_way :maybe
 -- reads

@@ -1,14 +1,15 @@
 -- columns:
 id, short_name, label, content_type, channel, notes, next_set_id, default_schedule_id, created_at,
-updated_at, send_hours, max_age, updated_by
+updated_at, send_hours, max_age, updated_by, on_missing_translation
 
 -- name: insert_messageset :maybe
 -- A new message set; no row if its short name is taken.
 INSERT INTO messagesets
        (short_name, label, content_type, channel, notes, next_set_id, default_schedule_id,
-        send_hours, max_age, updated_by)
+        send_hours, max_age, updated_by, on_missing_translation)
 VALUES (%(short_name)s, %(label)s, %(content_type)s, %(channel)s, %(notes)s, %(next_set_id)s,
-        %(default_schedule_id)s, %(send_hours)s, %(max_age)s, author_id())
+        %(default_schedule_id)s, %(send_hours)s, %(max_age)s, author_id(),
+        %(on_missing_translation)s)
 ON CONFLICT (short_name) DO NOTHING
 RETURNING {columns};
 
@@ -59,7 +60,8 @@ UPDATE messagesets
    SET short_name = %(short_name)s, label = %(label)s, content_type = %(content_type)s,
        channel = %(channel)s, notes = %(notes)s, next_set_id = %(next_set_id)s,
        default_schedule_id = %(default_schedule_id)s, send_hours = %(send_hours)s,
-       max_age = %(max_age)s, updated_at = now(), updated_by = author_id()
+       max_age = %(max_age)s, on_missing_translation = %(on_missing_translation)s,
+       updated_at = now(), updated_by = author_id()
  WHERE id = %(id)s
 RETURNING {columns};
 

@@ -93,10 +93,9 @@ SELECT s.id, waiting, CASE WHEN jsonb_typeof(s.metadata) NOT IN ('object', 'null
                    THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS waiting,
               replace(%(prepend)s::text, %(language)s::text, s.lang) AS wanted) AS prepend
   LEFT JOIN LATERAL (
-       SELECT text_content AS text FROM messages m
-        WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
-          AND m.sequence_number >= s.next_sequence_number
-        ORDER BY m.sequence_number LIMIT 1) next ON true
+       SELECT text_content AS text
+         FROM next_place(s.messageset_id, s.lang, s.next_sequence_number) place
+         JOIN messages ON messages.id = message_id) next ON true
  WHERE s.id = ANY (%(ids)s::uuid[]) AND s.active AND NOT s.completed
    AND s.messageset_id = ANY (%(messageset_ids)s)
  ORDER BY s.id;

@@ -50,14 +50,14 @@ WITH subscription AS MATERIALIZED (
              WHERE messageset_id = s.messageset_id AND lang IN (s.lang, last.lang)
                AND sequence_number = last.sequence_number)
            UNION ALL
-           (SELECT id, sequence_number, place.lang, 3
-              FROM place JOIN messages USING (messageset_id, lang)
-             WHERE sequence_number <= last_number
+           (SELECT message_id, sequence_number, one.lang, 3
+              FROM place, places(place.messageset_id, place.lang) one
+             WHERE sequence_number <= last_number AND message_id IS NOT NULL
              ORDER BY sequence_number DESC LIMIT 1)
            UNION ALL
-           (SELECT id, sequence_number, place.lang, 4
-              FROM place JOIN messages USING (messageset_id, lang)
-             WHERE sequence_number > last_number
+           (SELECT message_id, sequence_number, one.lang, 4
+              FROM place, places(place.messageset_id, place.lang) one
+             WHERE sequence_number > last_number AND message_id IS NOT NULL
              ORDER BY sequence_number LIMIT 1)
            ORDER BY choice LIMIT 1) found ON true
 ), minute AS (

@@ -73,9 +73,9 @@ SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
 -- indexed
 -- Lease these sends, which are locked, and return all data for their delivery. The claimed set,
 -- numbers, language and prepend are stored: a step is compared with them later; so is the version
--- of the message, which the ledger names. A resend has the
--- message that was fixed for it, in the set and language of that message. If there is no next
--- message, lack says why: the set has none in this language; or its content changed less than
+-- of the message, which the ledger names. A resend has the message that was fixed for it, in the set
+-- and language of that message. If there is no next message, lack says why: the set has none in this language; or the subscription waits for the
+-- translation of a message, whose number is claimed; or the content changed less than
 -- %(content_settle)s before the send was owed, so that an editor may still be working; or else the
 -- subscription is at the end. The look-up is done only for these rows. (If a wrong clock owed a
 -- send in the future, the time of now counts.) A send that is in the wrong queue, because its
@@ -104,11 +104,13 @@ WITH due AS MATERIALIZED (
            SELECT LEAST(schedules.max_age, messagesets.max_age) AS max_age) least
 ), work AS MATERIALIZED (
     SELECT due.id, s.id IS NOT NULL AS subscribed, s.active, s.completed, s.process_status,
-           which.messageset_id, s.next_sequence_number, which.lang, ms.short_name, ms.content_type,
+           which.messageset_id, s.next_sequence_number,
+           CASE WHEN due.kind = 'next' THEN COALESCE(m.lang, s.lang)
+                ELSE which.lang END AS lang, ms.short_name, ms.content_type,
            ms.channel, m.sequence_number, m.text_content, m.metadata, m.version_id,
            b.content AS file_name,
            CASE WHEN due.kind = 'resend' THEN due.sequence_number
-                ELSE m.sequence_number END AS claimed_number,
+                ELSE COALESCE(m.sequence_number, place.number) END AS claimed_number,
            s.schedule_id IS NOT NULL
            AND (s.schedule_id <> due.queue_schedule_id
                 OR COALESCE(which.messageset_id, due.queue_messageset_id)
@@ -120,16 +122,11 @@ WITH due AS MATERIALIZED (
                 THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS prepend,
            NULLIF(NULLIF(given.type, 'string'), 'null') AS odd_prepend,
            CASE WHEN due.kind = 'next' AND m.id IS NULL
-                THEN CASE WHEN NOT EXISTS (
-                                   SELECT FROM messages
-                                    WHERE messageset_id = s.messageset_id AND lang = s.lang
-                                   OFFSET 0) THEN 'content'
-                          WHEN EXISTS (
-                                   SELECT FROM content_changes
-                                    WHERE messageset_id = s.messageset_id AND lang = s.lang
-                                      AND changed_at > LEAST(due.owed_at, now())
-                                                       - %(content_settle)s::interval
-                                   OFFSET 0) THEN 'rest'
+                THEN CASE WHEN place.number IS NOT NULL THEN 'translation'
+                          WHEN NOT EXISTS (SELECT FROM places(s.messageset_id, s.lang) OFFSET 0)
+                          THEN 'content'
+                          WHEN has_changed_since(s.messageset_id, s.lang, LEAST(due.owed_at, now())
+                                                 - %(content_settle)s::interval) THEN 'rest'
                           ELSE 'end' END END AS lack
       FROM due
       JOIN limits ON limits.tick_id = due.tick_id
@@ -149,11 +146,16 @@ WITH due AS MATERIALIZED (
                                 (SELECT id FROM messages
                                   WHERE messageset_id = s.messageset_id AND lang = s.lang
                                     AND sequence_number = s.next_sequence_number),
-                                (SELECT id FROM messages
-                                  WHERE messageset_id = s.messageset_id AND lang = s.lang
-                                    AND sequence_number > s.next_sequence_number
-                                  ORDER BY sequence_number LIMIT 1)) END
+                                (SELECT message_id
+                                   FROM next_place(s.messageset_id, s.lang,
+                                                   s.next_sequence_number))) END
            OFFSET 0) m ON true
+     CROSS JOIN LATERAL (
+           SELECT CASE WHEN due.kind = 'next' AND m.id IS NULL
+                       THEN (SELECT sequence_number
+                               FROM next_place(s.messageset_id, s.lang,
+                                               s.next_sequence_number)) END AS number
+           OFFSET 0) place
       LEFT JOIN binary_contents b ON b.id = m.binary_content_id
      CROSS JOIN LATERAL (
            SELECT CASE WHEN due.kind = 'next' AND jsonb_typeof(s.metadata) = 'object'
@@ -283,9 +285,8 @@ WITH outcomes AS MATERIALIZED (
                         WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
                           AND m.sequence_number = settled.sequence_number::bigint + 1
                        OFFSET 0)
-               OR EXISTS (SELECT FROM messages m
-                           WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
-                             AND m.sequence_number > settled.sequence_number)) AS finishes,
+               OR EXISTS (SELECT FROM next_place(s.messageset_id, s.lang,
+                                                 settled.sequence_number::bigint + 1))) AS finishes,
            CASE WHEN a.ends THEN EXISTS (
                SELECT FROM ledger
                 WHERE ledger.subscription_id = s.id AND ledger.messageset_id = s.messageset_id
@@ -300,19 +301,11 @@ WITH outcomes AS MATERIALIZED (
            LATERAL (SELECT settled.delivered AND stands AS steps,
                            settled.at_end AND stands AND s.active AND s.process_status >= 0
                        AND s.lang = settled.lang
-                       AND EXISTS (SELECT FROM messages m
-                                    WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
-                                   OFFSET 0)
-                       AND NOT EXISTS (SELECT FROM messages m
-                                        WHERE m.messageset_id = s.messageset_id
-                                          AND m.lang = s.lang
-                                          AND m.sequence_number >= s.next_sequence_number
-                                       OFFSET 0)
-                       AND NOT EXISTS (SELECT FROM content_changes c
-                                        WHERE c.messageset_id = s.messageset_id
-                                          AND c.lang = s.lang
-                                          AND c.changed_at > LEAST(settled.owed_at, now())
-                                       OFFSET 0) AS ends) a
+                       AND EXISTS (SELECT FROM places(s.messageset_id, s.lang) OFFSET 0)
+                       AND NOT EXISTS (SELECT FROM next_place(s.messageset_id, s.lang,
+                                                              s.next_sequence_number))
+                       AND NOT has_changed_since(s.messageset_id, s.lang,
+                                                 LEAST(settled.owed_at, now())) AS ends) a
      WHERE settled.kind = 'next' AND (settled.delivered OR settled.unaddressed OR settled.at_end)
 ), moved AS (
     UPDATE subscriptions s

@@ -7,7 +7,7 @@ from functools import partial
 from attrs import frozen
 from twisted.web.server import Request
 
-from sbm.model.content import CONTENT_TYPES, Message, MessageSet
+from sbm.model.content import CONTENT_TYPES, NEXT, Message, MessageSet, is_translation_policy
 from sbm.model.user import CONTENT_EDIT
 from sbm.operations.content import change_messageset, create_messageset, delete_messageset
 from sbm.store import messages, messagesets, schedules
@@ -38,6 +38,17 @@ from sbm.web.schema.fields import (
 from sbm.web.schema.filters import Filter
 from sbm.web.schema.moments import Hours
 from sbm.web.schema.schema import Schema
+
+
+@frozen(kw_only=True)
+class TranslationPolicy(Text):
+    """``next``, ``wait``, or ``fallback:`` and a language."""
+
+    def objections(self, text: str) -> list[str]:
+        return [] if is_translation_policy(text) else [_NO_POLICY]
+
+
+_NO_POLICY = "Must be next, wait, or fallback: and a language, such as fallback:eng_ZA."
 
 SCHEMA = Schema(
     [
@@ -100,6 +111,15 @@ SCHEMA = Schema(
             " it never is.",
         ),
         ReadOnly(name="updated_by", shown_as="count", null=True, note=UPDATED_BY),
+        TranslationPolicy(
+            name="on_missing_translation",
+            default=NEXT,
+            max_length=32,
+            note="What a reader gets at a number that has messages in other languages only. `next`:"
+            " the next message in the own language; `fallback:` and a language, such as"
+            " fallback:eng_ZA: the message in that language; `wait`: nothing until it is there."
+            " Except with `next`, the set ends with the highest number of all languages.",
+        ),
     ]
 )
 

@@ -177,3 +177,39 @@ async def test_two_sets_that_are_made_to_follow_each_other_at_once_do_not_lock_e
         for number in range(20)
     ]
     assert {answer.status for answer in await gatherResults(changes)} == {200}
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ("next", 201),
+        ("wait", 201),
+        ("fallback:eng", 201),
+        ("fallback:eng_ZA", 201),
+        ("fallback:", 400),
+        ("fallback:english", 400),
+        ("skip", 400),
+        ("", 400),
+        (None, 400),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_policy_for_missing_translations_is_one_of_three(
+    api: Api, given: str | None, status: int
+) -> None:
+    schedule = await api.made("schedule")
+    body = {"short_name": "a", "default_schedule": schedule["id"], "on_missing_translation": given}
+    answer = await api.post("/api/v1/messageset/", body)
+    assert (answer.status, "on_missing_translation" in answer.json) == (status, True)
+    if status == 201:
+        path = f"/api/v1/messageset/{answer.json['id']}/"
+        put = await api.call("PUT", path, {"short_name": "b", "default_schedule": schedule["id"]})
+        assert put.json["on_missing_translation"] == given
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_policy_of_a_set_without_one_is_the_contracts(api: Api) -> None:
+    schedule = await api.made("schedule")
+    made = await api.made("messageset", short_name="a", default_schedule=schedule["id"])
+    assert made["on_missing_translation"] == "next"
+    assert list(made)[-1] == "on_missing_translation"

@@ -25,6 +25,7 @@ from tests.web.conftest import IDENTITY, Answer, Api, served
 INTAKE = "/api/v1/intake/"
 CREATE = "/api/v1/subscriptions/"
 REQUEST = "/api/v1/subscriptions/request"
+TWICE = ["created"] * 2
 WINDOW = timedelta(minutes=10)
 
 
