@@ -32,6 +32,7 @@ REQUEST = CloneRequest(
 def source(direct: Arranged, tmp_path: Path) -> int:
     """A set of two sounds."""
     source = direct.messageset("pregnancy", direct.schedule(), messages=0, content_type="audio")
+    direct.rows("UPDATE messagesets SET on_missing_translation = 'wait'")
     for number in (1, 2):
         direct.message(source, number, "eng_ZA", None, file_name=f"{number}.mp3")
         (tmp_path / f"{number}.mp3").write_bytes(b"sound")
@@ -48,6 +49,7 @@ async def test_files_are_copied_one_after_the_other(
     told = ToldProgress()
     made = await clone(database, request=request, plan=plan, progress=told)
     assert (made.short_name, made.content_type) == ("again", "audio")
+    assert made.on_missing_translation == "wait"
     assert (told.what, told.count, told.done, told.is_over) == ("files", 2, [1, 1], True)
     assert len(list(tmp_path.iterdir())) == 4
 

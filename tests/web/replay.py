@@ -40,7 +40,13 @@ _OF_ITS_OWN = {"renders": "RENDERS", "libraries": "LIBRARIES"}
 # What was added since, by another member of the same object.
 _ADDED: dict[str, set[str]] = {
     "results": {"count"},
-    "short_name": {"channel", "send_hours", "max_age", "updated_by", "on_missing_translation"},
+    "short_name": {
+        "channel",
+        "send_hours",
+        "max_age",
+        "updated_by",
+        "on_missing_translation",
+    },
     "text_content": {"updated_by"},
     "day_of_week": {
         "time_zone",
