@@ -24,6 +24,7 @@ SCRIPTS = (
     "pages",
     "million",
     "behind",
+    "silent",
     "import_django",
     "profiles",
     "chaos",

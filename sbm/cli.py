@@ -77,6 +77,11 @@ COMMANDS = (
         module="sbm.commands.behind",
         help="subscriptions that have had too few messages",
     ),
+    ListedCommand(
+        name="silent",
+        module="sbm.commands.silent",
+        help="active subscriptions that no tick reaches",
+    ),
     ListedCommand(name="message-set", module="sbm.commands.message_sets", help="message sets"),
     ListedCommand(
         name="subscription",

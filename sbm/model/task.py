@@ -12,7 +12,11 @@ from attrs import frozen
 from sbm.model.failed_task import EVERYTHING, FailedTaskFilter
 
 TaskKind = Literal[
-    "requeue-failed-tasks", "estimate-sends", "find-behind-subscriptions", "sync-audio-files"
+    "requeue-failed-tasks",
+    "estimate-sends",
+    "find-behind-subscriptions",
+    "find-silent-subscriptions",
+    "sync-audio-files",
 ]
 TaskState = Literal["waiting", "begun", "done", "failed"]
 

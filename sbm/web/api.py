@@ -60,6 +60,7 @@ from sbm.web.resources.people import Timelines
 from sbm.web.resources.probes import Probes
 from sbm.web.resources.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.resources.schedules import Schedules
+from sbm.web.resources.silent_subscriptions import SilentSubscriptions
 from sbm.web.resources.subscriptions import Subscriptions
 from sbm.web.resources.tasks import Tasks
 from sbm.web.resources.ticks import Ticks
@@ -83,6 +84,7 @@ MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/subscriptions": Subscriptions,
     "/api/v1/failed-tasks": FailedTasks,
     "/api/v1/behind-subscriptions": BehindSubscriptions,
+    "/api/v1/silent": SilentSubscriptions,
     "/api/v1/ticks": Ticks,
     "/api/v1/pauses": Pauses,
     "/api/v1/audit": Audit,
@@ -265,6 +267,7 @@ def build(
             "/api/v1/behind-subscriptions": BehindSubscriptions(
                 endpoint=endpoint, wake=wakeups.tasks.wake
             ),
+            "/api/v1/silent": SilentSubscriptions(endpoint=endpoint, wake=wakeups.tasks.wake),
             "/api/v1/ticks": Ticks(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/pauses": Pauses(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/audit": Audit(

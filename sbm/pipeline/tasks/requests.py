@@ -14,7 +14,7 @@ from sbm.model.ids import BEFORE_ALL
 from sbm.model.metrics import of_week
 from sbm.model.task import Task, TaskKind
 from sbm.model.time_zones import TimeZones
-from sbm.operations import schedule_runs
+from sbm.operations import schedule_runs, silent
 from sbm.pipeline.tasks.runner import TaskFailed, TaskRunner, TaskWork
 from sbm.store import behind_subscriptions, estimates, failed_tasks
 from sbm.telemetry import PendingMetrics
@@ -47,6 +47,7 @@ class TaskRequests(TaskRunner):
             "requeue-failed-tasks": self._requeue,
             "estimate-sends": self._estimate,
             "find-behind-subscriptions": self._find_behind,
+            "find-silent-subscriptions": self._find_silent,
         }
 
     async def _requeue(self, task: Task) -> None:
@@ -100,6 +101,10 @@ class TaskRequests(TaskRunner):
                 behind_subscriptions.search, search_id=runs.id, after=after, limit=SEARCH_BATCH
             )
         await schedule_runs.forget(self._database, runs_id=runs.id, keep=keep)
+
+    async def _find_silent(self, task: Task) -> None:
+        keep = partial(self.keep, task)
+        await silent.search(self._database, zones=self._time_zones, keep=keep)
 
     async def _breathe(self) -> None:
         """Let the reactor do other work."""

@@ -252,3 +252,18 @@ async def test_those_behind_are_found_by_the_zone_of_their_schedule(
     assert await worker(database)[0].one_pass() == 1
     rows = direct.rows("SELECT subscription_id FROM behind_subscriptions")
     assert [row["subscription_id"] for row in rows] == [late], in_time
+
+
+@ensureDeferred
+async def test_a_search_finds_those_whom_no_tick_reaches(
+    database: Database, direct: Arranged
+) -> None:
+    schedule = direct.schedule(minute="0", hour="8")
+    messageset = direct.messageset("pregnancy", schedule)
+    direct.subscriptions(1, messageset, schedule)
+    (silent,) = direct.subscriptions(1, messageset, schedule, lang="xho_ZA")
+    await asked(database, "find-silent-subscriptions")
+    assert await worker(database)[0].one_pass() == 1
+    rows = direct.rows("SELECT subscription_id, cause FROM silent_subscriptions")
+    assert rows == [{"subscription_id": silent, "cause": "language"}]
+    assert direct.value("SELECT state FROM tasks") == "done"
