@@ -27,7 +27,7 @@ SELECT id FROM intake
   [AND outcome <> 'created' AND reason = %(reason)s]
   [AND caller = %(caller)s]
   [AND identity = %(identity)s]
-  [AND request_id = %(request_id)s]
+  [AND outcome <> 'created' AND request_id = %(request_id)s]
 -- shown:
 SELECT {columns} FROM page JOIN intake USING (id);
 

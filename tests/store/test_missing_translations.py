@@ -8,7 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from attrs import define, field
-from pytest_twisted import ensureDeferred
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pytest_twisted import blockon, ensureDeferred
+from twisted.internet.defer import Deferred
 
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.send import Send, Settled, objection
@@ -16,6 +19,7 @@ from sbm.store import estimates, messages, resends, schedule_runs, sends, ticks
 from sbm.store.behind_subscriptions import fast_forward, look
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
+from tests.pipeline.simulated import apart
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
 LEASE = timedelta(seconds=60)
@@ -308,3 +312,77 @@ async def test_the_text_beside_a_prepend_is_that_of_the_place(
         next_sequence_number=2,
     )
     assert text == "pregnancy 2 eng_ZA"
+
+
+# The law, against a model in Python: what somebody receives, tick by tick, in any set.
+
+LANGS = ("eng_ZA", "zul_ZA", "xho_ZA")
+CONTENTS = st.sets(st.tuples(st.integers(1, 5), st.sampled_from(LANGS)), min_size=1)
+
+
+def modelled(content: set[tuple[int, str]], policy: str, lang: str, number: int) -> Any:
+    """What the tick at this number sends, as (number, language), or why it sends nothing."""
+    if policy == "next":
+        own = sorted(one for one, other in content if other == lang)
+        following = [one for one in own if one >= number]
+        return (following[0], lang) if following else "ends" if own else "has no message"
+    places = sorted({one for one, _ in content if one >= number})
+    if not places:
+        return "ends"
+    for choice in (lang, policy.removeprefix("fallback:")):
+        if (places[0], choice) in content:
+            return places[0], choice
+    return f"waits at {places[0]}"
+
+
+def is_last(content: set[tuple[int, str]], policy: str, lang: str, number: int) -> bool:
+    return modelled(content, policy, lang, number + 1) == "ends"
+
+
+def told(row: dict[str, Any]) -> Any:
+    """The same about a row of the ledger."""
+    if row["outcome"] == "sent":
+        return row["sequence_number"], row["lang"]
+    if "waits for it" in row["reason"]:
+        return f"waits at {row['sequence_number']}"
+    return "ends" if "is completed" in row["reason"] else "has no message"
+
+
+async def play(
+    one_set: OneSet, content: set[tuple[int, str]], policy: str, lang: str, number: int
+) -> None:
+    direct = one_set.direct
+    direct.rows("DELETE FROM messages; DELETE FROM subscriptions")
+    direct.rows("UPDATE messagesets SET on_missing_translation = %s", policy)
+    for place, other in content:
+        direct.message(one_set.messageset, place, other, "text")
+    direct.rows("DELETE FROM content_changes")
+    reader = one_set.reader(lang, number)
+    for _ in range(3):
+        expected = modelled(content, policy, lang, number)
+        (row,) = [row for row in await one_set.tick() if row["subscription_id"] == reader]
+        assert told(row) == expected
+        completed = expected == "ends"
+        if isinstance(expected, tuple):
+            number = expected[0] + 1
+            completed = is_last(content, policy, lang, expected[0])
+        standing = direct.subscription(reader)
+        assert standing["completed"] is completed
+        if completed:
+            break
+        assert standing["next_sequence_number"] == number
+
+
+@pytest.mark.slow
+@ensureDeferred
+async def test_each_reader_gets_what_the_policy_says_in_any_set(
+    database: Database, direct: Arranged
+) -> None:
+    one_set = OneSet(database, direct, "next")
+
+    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(CONTENTS, st.sampled_from(POLICIES), st.sampled_from(LANGS), st.integers(-1, 6))
+    def run(content: set[tuple[int, str]], policy: str, lang: str, number: int) -> None:
+        blockon(Deferred.fromCoroutine(play(one_set, content, policy, lang, number)))
+
+    await apart(run)

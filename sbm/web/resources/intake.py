@@ -61,7 +61,11 @@ FILTERS = [
     ),
     _CALLER,
     Filter(name="identity", read=filters.identity, note="Requests for this person."),
-    Filter(name="request_id", read=filters.text, note="The request with this X-Request-ID."),
+    Filter(
+        name="request_id",
+        read=filters.text,
+        note="The request with this X-Request-ID, if it made nothing; the audit has the others.",
+    ),
     *_PERIOD,
 ]
 
