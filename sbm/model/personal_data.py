@@ -75,6 +75,15 @@ SUBSCRIBER_TABLES = (
         other=("id", "created_at"),
     ),
     PersonalTable(
+        name="silent_subscriptions",
+        key=_BY_SUBSCRIPTION,
+        purpose="whom no tick reaches, and why",
+        retention="until the next search",
+        forgotten="deleted",
+        subscriber=("subscription_id", "cause", "found_at"),
+        other=("id",),
+    ),
+    PersonalTable(
         name="sends",
         key="identity, or asked_identity",
         purpose="the messages that are being sent",
@@ -165,6 +174,16 @@ SUBSCRIBER_TABLES = (
         forgotten="deleted",
         subscriber=("fingerprint", "subscription_id"),
         other=("created_at", "received_at"),
+    ),
+    PersonalTable(
+        name="intake",
+        key="identity",
+        purpose="what became of each request for a subscription",
+        retention="``SBM_INTAKE_MONTHS``",
+        forgotten="stays, with a mark in place of the identity and another id",
+        subscriber=("request_id", "identity", "subscription_id", "payload"),
+        user=("caller", "user_id"),
+        other=("id", "received_at", "outcome", "reason", "fields", "action"),
     ),
     PersonalTable(
         name="idempotency_keys",
@@ -307,6 +326,7 @@ USER_TABLES = (
         other=(
             *("id", "short_name", "label", "content_type", "channel", "notes", "next_set_id"),
             *("default_schedule_id", "created_at", "updated_at", "send_hours", "max_age"),
+            "on_missing_translation",
         ),
     ),
     PersonalTable(
@@ -363,6 +383,7 @@ IMPERSONAL_TABLES = (
         "schedule_runs",
     ),
     *("scheduler_crons", "schedules", "scheduling", "schema_migrations", "searches", "timelines"),
+    "silent_counts",
 )
 
 

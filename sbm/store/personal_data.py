@@ -75,6 +75,7 @@ async def read_rows(
 PARTS = {
     "subscriptions": "subscriptions",
     "behind_subscriptions": "behind_subscriptions",
+    "silent_subscriptions": "silent_subscriptions",
     "sends": "sends",
     "deliveries": "deliveries",
     "undelivered_people": "undelivered_people",
@@ -83,6 +84,7 @@ PARTS = {
     "resend_requests": "resend_requests",
     "doubles": "doubles",
     "recent_registrations": "recent_registrations",
+    "intake": "intake",
     "idempotency_keys": "idempotency_keys",
     "audit_changes": "audit",
     "audit_commands": "audit",
@@ -98,6 +100,7 @@ def _reading(part: str) -> Query:
     return {
         "subscriptions": QUERIES.export_subscriptions,
         "behind_subscriptions": QUERIES.export_behind_subscriptions,
+        "silent_subscriptions": QUERIES.export_silent_subscriptions,
         "sends": QUERIES.export_sends,
         "deliveries": QUERIES.export_deliveries,
         "undelivered_people": QUERIES.export_undelivered_people,
@@ -106,6 +109,7 @@ def _reading(part: str) -> Query:
         "resend_requests": QUERIES.export_resend_requests,
         "doubles": QUERIES.export_doubles,
         "recent_registrations": QUERIES.export_recent_registrations,
+        "intake": QUERIES.export_intake,
         "idempotency_keys": QUERIES.export_idempotency_keys,
         "audit_changes": QUERIES.export_audit_changes,
         "audit_commands": QUERIES.export_audit_commands,
@@ -129,10 +133,16 @@ async def stop(
     await transaction.execute(QUERIES.forget_tick_places, **given)
     await transaction.execute(QUERIES.forget_call_places, **given)
     behind = await transaction.execute(QUERIES.forget_behind_subscriptions, **given)
+    silent = await transaction.execute(QUERIES.forget_silent_subscriptions, **given)
     deleted = await transaction.execute(QUERIES.forget_subscriptions, **given)
     owed = await transaction.execute(QUERIES.forget_owed_sends, **given)
     live = await transaction.execute(QUERIES.forget_live_sends, **given)
-    return {"behind_subscriptions": behind, "subscriptions": deleted, "sends": owed + live}
+    return {
+        "behind_subscriptions": behind,
+        "silent_subscriptions": silent,
+        "subscriptions": deleted,
+        "sends": owed + live,
+    }
 
 
 # The parts that are erased by one statement, again and again until it finds no more. Deliveries are
@@ -140,7 +150,7 @@ async def stop(
 ERASED = (
     *("deliveries", "undelivered_people"),
     *("ledger", "failed_tasks", "resend_requests", "doubles", "recent_registrations"),
-    *("idempotency_keys", "audit_changes", "scheduler_callbacks", "scheduler_listing"),
+    *("intake", "idempotency_keys", "audit_changes", "scheduler_callbacks", "scheduler_listing"),
     *("scheduler_calls", "scheduler_schedules"),
 )
 
@@ -167,6 +177,7 @@ def _erasing(part: str) -> Query:
         "resend_requests": QUERIES.forget_resend_requests,
         "doubles": QUERIES.forget_doubles,
         "recent_registrations": QUERIES.forget_recent_registrations,
+        "intake": QUERIES.forget_intake,
         "idempotency_keys": QUERIES.forget_idempotency_keys,
         "audit_changes": QUERIES.forget_audit_changes,
         "scheduler_calls": QUERIES.forget_scheduler_calls,

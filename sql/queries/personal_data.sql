@@ -18,6 +18,9 @@ SELECT found.id FROM (
      UNION
     SELECT subscription_id FROM sends WHERE identity = ANY(%(names)s)
      UNION
+    SELECT subscription_id FROM intake
+     WHERE identity = ANY(%(names)s) AND subscription_id IS NOT NULL
+     UNION
     SELECT row_id::uuid FROM audit
      WHERE identity = ANY(%(names)s) AND table_name = 'subscriptions') found
  WHERE NOT EXISTS (SELECT FROM subscriptions s
@@ -37,6 +40,15 @@ SELECT to_jsonb(subscriptions) AS row, id::text AS key
 -- The next findings that subscriptions of a person are behind.
 SELECT to_jsonb(behind_subscriptions) AS row, id::text AS key
   FROM behind_subscriptions
+ WHERE subscription_id = ANY(%(ids)s::uuid[])
+   AND (%(after)s::text IS NULL OR id > %(after)s::bigint)
+ ORDER BY id LIMIT %(limit)s;
+
+-- name: export_silent_subscriptions :many
+-- reads
+-- The next findings that no tick reaches subscriptions of a person.
+SELECT to_jsonb(silent_subscriptions) AS row, id::text AS key
+  FROM silent_subscriptions
  WHERE subscription_id = ANY(%(ids)s::uuid[])
    AND (%(after)s::text IS NULL OR id > %(after)s::bigint)
  ORDER BY id LIMIT %(limit)s;
@@ -113,6 +125,15 @@ SELECT to_jsonb(recent_registrations) AS row, encode(fingerprint, 'hex')::text A
  WHERE subscription_id = ANY(%(ids)s::uuid[])
    AND (%(after)s::text IS NULL OR encode(fingerprint, 'hex') > %(after)s::text)
  ORDER BY encode(fingerprint, 'hex') LIMIT %(limit)s;
+
+-- name: export_intake :many
+-- reads
+-- The next requests for subscriptions of a person.
+SELECT to_jsonb(intake) AS row, id::text AS key
+  FROM intake
+ WHERE identity = ANY(%(names)s)
+   AND (%(after)s::text IS NULL OR id > %(after)s::bigint)
+ ORDER BY id LIMIT %(limit)s;
 
 -- name: export_idempotency_keys :many
 -- reads
@@ -222,6 +243,10 @@ UPDATE scheduler_calls
 -- Delete the findings about subscriptions of a person.
 DELETE FROM behind_subscriptions WHERE subscription_id = ANY(%(ids)s::uuid[]);
 
+-- name: forget_silent_subscriptions :exec
+-- Delete the findings that no tick reaches subscriptions of a person.
+DELETE FROM silent_subscriptions WHERE subscription_id = ANY(%(ids)s::uuid[]);
+
 -- name: forget_owed_sends :exec
 -- Skip the owed sends to a person. No daemon can claim them any more.
 WITH dropped AS (
@@ -312,6 +337,14 @@ UPDATE doubles
 -- Delete the registrations of a person.
 DELETE FROM recent_registrations WHERE subscription_id = ANY(%(ids)s::uuid[]);
 
+-- name: forget_intake :exec
+-- Mark the next requests for subscriptions of a person: the sums stay true.
+UPDATE intake
+   SET identity = %(mark)s, subscription_id = unlinked_id(%(secret)s, subscription_id),
+       request_id = NULL, payload = NULL
+ WHERE id = ANY(ARRAY(SELECT id FROM intake
+                       WHERE identity = ANY(%(names)s) ORDER BY id LIMIT %(limit)s));
+
 -- name: forget_idempotency_keys :exec
 -- Delete the stored answers that tell of a person.
 DELETE FROM idempotency_keys
@@ -380,7 +413,8 @@ SELECT DISTINCT virtualtransaction FROM pg_locks
                     'failed_tasks'::regclass, 'resend_requests'::regclass, 'doubles'::regclass,
                     'deliveries'::regclass, 'undelivered_people'::regclass,
                     'audit'::regclass, 'recent_registrations'::regclass,
-                    'idempotency_keys'::regclass, 'tasks'::regclass);
+                    'idempotency_keys'::regclass, 'tasks'::regclass, 'intake'::regclass,
+                    'silent_subscriptions'::regclass);
 
 -- name: count_writers :one
 -- reads

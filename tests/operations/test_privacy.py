@@ -107,6 +107,22 @@ class Seeds:
             **{f"expected_{name}": value for name, value in place.items()},
         )
 
+    def _silent_subscriptions(self) -> None:
+        self._insert("silent_subscriptions", subscription_id=self.subscription, cause="language")
+
+    def _intake(self) -> None:
+        self._insert(
+            "intake",
+            outcome="refused",
+            reason="invalid",
+            caller="ann",
+            action="POST /api/v1/subscriptions/request",
+            request_id=self._secret("hub"),
+            identity=self.identity,
+            subscription_id=self.subscription,
+            payload={"data": {"metadata": {self._secret("m"): "a text"}}},
+        )
+
     def _sends(self) -> None:
         tick = self.direct.value(
             "INSERT INTO ticks (source, state, schedule_id, triggers)"
