@@ -3005,17 +3005,9 @@ CREATE INDEX intake_identity ON ONLY public.intake USING btree (identity, id) WH
 
 CREATE INDEX intake_not_created ON ONLY public.intake USING btree (outcome, reason, id) WHERE (outcome <> 'created'::text);
 
-CREATE INDEX intake_received_at ON ONLY public.intake USING brin (received_at) WITH (autosummarize='on');
-
-CREATE INDEX intake_request_id ON ONLY public.intake USING btree (request_id) WHERE (outcome <> 'created'::text);
-
 CREATE INDEX intake_default_identity_id_idx ON public.intake_default USING btree (identity, id) WHERE (identity IS NOT NULL);
 
 CREATE INDEX intake_default_outcome_reason_id_idx ON public.intake_default USING btree (outcome, reason, id) WHERE (outcome <> 'created'::text);
-
-CREATE INDEX intake_default_received_at_idx ON public.intake_default USING brin (received_at) WITH (autosummarize='on');
-
-CREATE INDEX intake_default_request_id_idx ON public.intake_default USING btree (request_id) WHERE (outcome <> 'created'::text);
 
 CREATE INDEX ledger_identity ON ONLY public.ledger USING btree (identity);
 
@@ -3182,10 +3174,6 @@ ALTER INDEX public.intake_identity ATTACH PARTITION public.intake_default_identi
 ALTER INDEX public.intake_not_created ATTACH PARTITION public.intake_default_outcome_reason_id_idx;
 
 ALTER INDEX public.intake_pkey ATTACH PARTITION public.intake_default_pkey;
-
-ALTER INDEX public.intake_received_at ATTACH PARTITION public.intake_default_received_at_idx;
-
-ALTER INDEX public.intake_request_id ATTACH PARTITION public.intake_default_request_id_idx;
 
 ALTER INDEX public.ledger_identity ATTACH PARTITION public.ledger_default_identity_idx;
 

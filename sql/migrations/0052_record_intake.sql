@@ -44,8 +44,6 @@ COMMENT ON COLUMN intake.payload IS
     'refused: the members of the body, without values of personal data; null: it is not JSON.';
 CREATE INDEX intake_identity ON intake (identity, id) WHERE identity IS NOT NULL;
 CREATE INDEX intake_not_created ON intake (outcome, reason, id) WHERE outcome <> 'created';
-CREATE INDEX intake_request_id ON intake (request_id) WHERE outcome <> 'created';
-CREATE INDEX intake_received_at ON intake USING brin (received_at) WITH (autosummarize = on);
 CREATE TABLE intake_default PARTITION OF intake DEFAULT;
 
 -- It belongs to the same role as the ledger, and the same roles may use it.
