@@ -336,7 +336,7 @@ def modelled(content: set[tuple[int, str]], policy: str, lang: str, number: int)
 
 
 def is_last(content: set[tuple[int, str]], policy: str, lang: str, number: int) -> bool:
-    return modelled(content, policy, lang, number + 1) == "ends"
+    return bool(modelled(content, policy, lang, number + 1) == "ends")
 
 
 def told(row: dict[str, Any]) -> Any:

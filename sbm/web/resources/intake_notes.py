@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from sbm.model.identity import canonical_uuid
 from sbm.model.intake import IntakeOutcome, without_personal_data
 from sbm.operations.drafts import Draft
 from sbm.store import intake
@@ -15,7 +16,6 @@ from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.endpoint import REPLAYED, ApiRequest, InTransaction, Reply
 from sbm.web.http.http_errors import Refusal, TooLarge, Unauthenticated, reason_of
-from sbm.web.schema.fields import canonical_uuid
 
 # Of these there is a counter only. Without a database, nothing can be noted, and the client is told
 # to try again.
