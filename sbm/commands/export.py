@@ -8,7 +8,7 @@ from functools import partial
 
 from sbm.commands.forget import identity
 from sbm.commands.running import OK, Work, in_database
-from sbm.model.personal_data import Person
+from sbm.model.person import Person
 from sbm.operations import privacy
 from sbm.store.postgres.database import Database
 

@@ -14,7 +14,7 @@ from sbm.commands.running import (
     in_database,
     print_table,
 )
-from sbm.model.personal_data import Person
+from sbm.model.person import Person
 from sbm.operations import privacy
 from sbm.store.postgres.database import Database
 

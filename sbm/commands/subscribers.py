@@ -14,7 +14,7 @@ from attrs import asdict
 from sbm.commands.running import OK, Work, in_database, print_table
 from sbm.model.ledger_entry import OUTCOMES
 from sbm.model.paging import EndlessPage
-from sbm.model.person import PersonEvent, Plan, PlanClock
+from sbm.model.timeline import PersonEvent, Plan, PlanClock
 from sbm.operations import people
 from sbm.settings.config import read_expectations, read_time_zones_of_ticks
 from sbm.settings.reading import Settings

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sbm.model.paging import EndlessPage
-from sbm.model.person import PersonEvent, Plan, PlanClock
+from sbm.model.timeline import PersonEvent, Plan, PlanClock
 from sbm.operations.refusals import NoSuchRow
 from sbm.store import people
 from sbm.store.postgres.transaction import Transaction

@@ -14,7 +14,8 @@ from twisted.internet.task import deferLater
 
 from sbm.model.author import Author
 from sbm.model.marked_texts import without, without_in_text
-from sbm.model.personal_data import MARK_PREFIX, SUBSCRIBER_TABLES, Person
+from sbm.model.person import Person
+from sbm.model.personal_data import MARK_PREFIX, SUBSCRIBER_TABLES
 from sbm.operations.refusals import OperationRefused
 from sbm.store import audit, personal_data
 from sbm.store.personal_data import ERASED, PARTS, ForgettingMark, PersonalRow, Sought

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from uuid import UUID
 
-from sbm.model.person import PLANNED, PersonEvent, PlannedSubscription
 from sbm.model.scheduler_call import Scheduling
+from sbm.model.timeline import PLANNED, PersonEvent, PlannedSubscription
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.transaction import Transaction
 

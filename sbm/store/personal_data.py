@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import frozen
 from psycopg2.extras import Json
 
-from sbm.model.personal_data import Person
+from sbm.model.person import Person
 from sbm.store.postgres.statements import Query, load
 from sbm.store.postgres.transaction import Transaction
 

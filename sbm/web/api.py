@@ -13,9 +13,9 @@ from twisted.web.server import Request
 from werkzeug.routing import Rule
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
-from sbm.model.person import PlanClock
 from sbm.model.role import Role
 from sbm.model.time_zones import TimeZones
+from sbm.model.timeline import PlanClock
 from sbm.model.user import MAX_TOKENS
 from sbm.runtime.token_uses import TokenUses
 from sbm.runtime.wakeups import Wakeups

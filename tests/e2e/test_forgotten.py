@@ -12,7 +12,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sbm.model.author import Author
-from sbm.model.personal_data import MARK_PREFIX, Person
+from sbm.model.person import Person
+from sbm.model.personal_data import MARK_PREFIX
 from sbm.operations import privacy
 from sbm.store.postgres.database import Database
 from tests.e2e.end_to_end import World

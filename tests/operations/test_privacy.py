@@ -19,12 +19,8 @@ from twisted.internet.defer import Deferred
 
 from sbm.model.author import Author
 from sbm.model.marked_texts import without
-from sbm.model.personal_data import (
-    IMPERSONAL_TABLES,
-    SUBSCRIBER_TABLES,
-    USER_TABLES,
-    Person,
-)
+from sbm.model.person import Person
+from sbm.model.personal_data import IMPERSONAL_TABLES, SUBSCRIBER_TABLES, USER_TABLES
 from sbm.model.send import Settled
 from sbm.operations import privacy
 from sbm.operations.privacy import Forgotten

@@ -11,7 +11,7 @@ from uuid import uuid4
 import psycopg2
 import pytest
 
-from sbm.model.personal_data import Person
+from sbm.model.person import Person
 from sbm.store.personal_data import QUERIES
 from tests.db.databases import Databases
 from tests.store.test_plans import FILLED

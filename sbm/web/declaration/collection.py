@@ -17,8 +17,10 @@ from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import WrongValues
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.resource import Resource
-from sbm.web.http.endpoint import ApiRequest, Endpoint, Method, Reply, new_app, reading, replying
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import Endpoint, Method, new_app, reading, replying
 from sbm.web.http.http_errors import Forbidden, NotFound, Refusal
+from sbm.web.http.reply import Reply
 from sbm.web.schema.schema import ParsedBody, Schema
 
 

@@ -9,8 +9,9 @@ from attrs import field, frozen
 
 from sbm.model.paging import Page
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest, OptionsInfo
+from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.needs import FOR_EVERY_USER, Needs
+from sbm.web.http.reply import OptionsInfo
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND, key, listing
 from sbm.web.openapi.parts import Operation, PathItem, answer_of, no_content

@@ -1,4 +1,4 @@
-"""One request and its reply, and the order of all checks.
+"""How a request gets its reply, and the order of all checks.
 
 First Host and Accept, then authentication, permission and method. Then the resource checks the row,
 the body, and the values.
@@ -6,10 +6,8 @@ the body, and the values.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
-from hashlib import sha256
 from typing import Any, Generic, TypeVar
 
 from attrs import evolve, field, frozen
@@ -19,136 +17,27 @@ from twisted.python.failure import Failure
 from twisted.web.server import Request
 from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
-from sbm.model.author import Author
 from sbm.model.user import User
 from sbm.store import idempotency
-from sbm.store.idempotency import KeyedRequest
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http import http_errors
 from sbm.web.http.acceptance import accepts
+from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.authentication import Authentication, Token
-from sbm.web.http.authors import MAX_ACTION, given_reason
-from sbm.web.http.bodies import PARSED_TYPES, Body, parse
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.needs import FOR_EVERY_USER, Needs
 from sbm.web.http.origin import Proxies
-from sbm.web.http.refused_requests import explain
-from sbm.web.http.targets import parameters_of
-from sbm.web.http.uploads import Upload
+from sbm.web.http.reply import OptionsInfo, Reply, reply_to, written
 from sbm.web.http.wire import compact_json
 
 # These change nothing.
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
-# The key may be in quotes, as in the draft of the header, or without, as most clients write it.
-_KEY_HEADER = b"idempotency-key"
-MAX_KEY_LENGTH = 255
-_KEY = re.compile(rb'("?)([!#-~]{1,%d})\1' % MAX_KEY_LENGTH)
-
 # The header of a repeated answer.
 REPLAYED = "Idempotency-Replayed"
-
-
-@frozen(kw_only=True)
-class Reply:
-    """A status and the value of its JSON body; without a value, there is no body.
-
-    ``json`` is a body that is JSON already, because a long one is written in slices. ``stream``
-    writes a body that is too long for the memory: it gets the request, after the headers are set.
-    ``reason`` says why the request was refused, or why nothing was done.
-    """
-
-    status: int = 200
-    body: Any = None
-    json: bytes | None = None
-    headers: Mapping[str, str] = field(factory=dict)
-    reason: Reason = field(factory=Reason)
-    stream: Callable[[Request], Awaitable[None]] | None = None
-
-
-@frozen(kw_only=True)
-class ApiRequest:
-    """A request that has passed the general checks, and its user.
-
-    ``parameters`` are those of the query, in their order; ``query`` has the last value of each.
-    """
-
-    user: User
-    method: str
-    origin: str
-    path: str
-    parameters: Sequence[tuple[str, str]]
-    query: Mapping[str, str]
-    _request: Any = field(alias="request")
-
-    def body(self) -> Body:
-        """The body, parsed; raises Malformed, TooLarge or UnsupportedMediaType."""
-        return parse(self._raw_body(), self._request.getHeader("content-type") or "")
-
-    async def body_with_file(self) -> Body:
-        """The body, parsed; its file is on disk. Raises the errors of ``body``, or NotStored."""
-        upload: Upload | None = self._request.upload
-        if upload is None:
-            return self.body()
-        if self._request.is_too_large:
-            raise http_errors.TooLarge(upload.limit)
-        return await upload.body()
-
-    @property
-    def action(self) -> str:
-        """The method and the path, for the audit and the intake account."""
-        return f"{self.method} {self.path}"[:MAX_ACTION]
-
-    @property
-    def request_id(self) -> str:
-        """The X-Request-ID."""
-        return str(self._request.request_id)
-
-    def author(self) -> Author:
-        """The author of the changes that the request makes; raises Malformed for a wrong reason."""
-        return Author(
-            actor=self.user.username,
-            user_id=self.user.id,
-            action=self.action,
-            reason=given_reason(self._request),
-            request_id=self.request_id,
-        )
-
-    def url(self, path: str) -> str:
-        """The absolute URL of a path, as the client sees this service."""
-        return self.origin + path
-
-    @property
-    def has_key(self) -> bool:
-        """Whether there is an Idempotency-Key header, valid or not."""
-        return bool(self._request.requestHeaders.hasHeader(_KEY_HEADER))
-
-    def keyed(self) -> KeyedRequest | None:
-        """The identification of a request by its Idempotency-Key; raises Malformed or TooLarge."""
-        if not self.has_key:
-            return None
-        lines = self._request.requestHeaders.getRawHeaders(_KEY_HEADER)
-        found = _KEY.fullmatch(b", ".join(lines))
-        if found is None:
-            raise http_errors.WrongKey(MAX_KEY_LENGTH)
-        key, path = found[2].decode("ascii"), self.path.rstrip("/")
-        return KeyedRequest(
-            user_id=self.user.id,
-            path=path,
-            key=key,
-            digest=sha256(f"{self.user.id} {key} {path}".encode()).digest(),
-            fingerprint=sha256(self._raw_body()).digest(),
-        )
-
-    def _raw_body(self) -> bytes:
-        if self._request.is_too_large:
-            raise http_errors.TooLarge(self._request.body_limit)
-        self._request.content.seek(0)
-        content: bytes = self._request.content.read()
-        return content
 
 
 Result = TypeVar("Result")
@@ -189,26 +78,6 @@ async def _as_it_is(_request: ApiRequest, reply: Reply) -> Reply:
 Method = InTransaction[Any] | Callable[[ApiRequest], Awaitable[Reply]]
 
 
-@frozen(kw_only=True)
-class OptionsInfo:
-    """The answer of a path to OPTIONS; ``actions`` describes the fields by method."""
-
-    name: str
-    description: str = ""
-    parses: Sequence[str] = PARSED_TYPES
-    actions: Mapping[str, Any] | None = None
-
-    def reply(self) -> Reply:
-        """The answer to OPTIONS."""
-        body = {
-            "name": self.name,
-            "description": self.description,
-            "renders": ["application/json"],
-            "parses": list(self.parses),
-        }
-        return Reply(body=body if self.actions is None else body | {"actions": self.actions})
-
-
 @frozen(eq=False, kw_only=True)
 class Endpoint:
     """The part of every answer that all paths of the API share."""
@@ -241,7 +110,7 @@ class Endpoint:
         except CancelledError:
             raise  # the client has gone
         except Exception as error:
-            reply = _reply_to(error)
+            reply = reply_to(error)
             if unavailable is not None and isinstance(error, DatabaseUnavailable):
                 reply = evolve(reply, body=unavailable(error))
         request.setHeader(b"Allow", _allowed(tuple(methods)))
@@ -270,7 +139,7 @@ class Endpoint:
             needs.check(user, "" if method is None else name)
             if method is None and name != "OPTIONS":
                 raise http_errors.MethodNotAllowed(name)
-            return _api_request(request, user, name, origin)
+            return ApiRequest.of(request, user, method=name, origin=origin)
 
         if isinstance(method, InTransaction):
             credentials = await self.authentication.credentials(
@@ -283,7 +152,7 @@ class Endpoint:
                 raise
             except Exception as error:
                 if method.refused is not None and found:
-                    refused = _api_request(request, found[-1], name, origin)
+                    refused = ApiRequest.of(request, found[-1], method=name, origin=origin)
                     await method.refused(refused, error)
                 raise
             return await method.reply(admitted_request, result)
@@ -302,13 +171,13 @@ def new_app() -> Klein:
 
     @app.handle_errors(WerkzeugNotFound)
     def unknown_path(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
-        return written(request, _reply_to(http_errors.NoSuchPath()))
+        return written(request, reply_to(http_errors.NoSuchPath()))
 
     @app.handle_errors(Exception)
     def unexpected(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
         error = failure.value
         assert isinstance(error, Exception)
-        return written(request, _reply_to(error))
+        return written(request, reply_to(error))
 
     return app
 
@@ -318,20 +187,6 @@ def only_read(request: Request) -> None:
     request.setHeader(b"Allow", b"GET, HEAD, OPTIONS")
     if request.method not in (b"GET", b"HEAD", b"OPTIONS"):
         raise http_errors.MethodNotAllowed(request.method.decode("ascii", "replace"))
-
-
-def written(request: Request, reply: Reply) -> bytes:
-    """Put the reply's status, headers and reason on the request, and return its body."""
-    explain(request, reply.reason)
-    request.setResponseCode(reply.status)
-    for name, value in reply.headers.items():
-        request.setHeader(name.encode("ascii"), value.encode("utf-8"))
-    if reply.body is None and reply.json is None:
-        return b""
-    body = compact_json(reply.body) if reply.json is None else reply.json
-    request.setHeader(b"Content-Type", b"application/json")
-    request.setHeader(b"Content-Length", b"%d" % len(body))
-    return body
 
 
 async def once(
@@ -375,28 +230,6 @@ async def _worked(
     if request.method not in _SAFE:
         transaction.author = request.author()
     return request, await method.work(transaction, request)
-
-
-def _api_request(request: Request, user: User, method: str, origin: str) -> ApiRequest:
-    parameters = parameters_of(request.uri)
-    return ApiRequest(
-        user=user,
-        method=method,
-        origin=origin,
-        path=request.path.decode("ascii", "replace"),
-        parameters=parameters,
-        query=dict(parameters),
-        request=request,
-    )
-
-
-def _reply_to(error: Exception) -> Reply:
-    return Reply(
-        status=http_errors.status_of(error) or 500,
-        body=http_errors.body_of(error),
-        headers=http_errors.headers_of(error),
-        reason=http_errors.reason_of(error),
-    )
 
 
 @cache

@@ -7,8 +7,9 @@ from typing import Any
 
 from attrs import frozen
 
+from sbm.web.http.api_request import MAX_KEY_LENGTH
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
-from sbm.web.http.endpoint import MAX_KEY_LENGTH, REPLAYED
+from sbm.web.http.endpoint import REPLAYED
 from sbm.web.http.needs import FOR_EVERY_USER, Needs
 from sbm.web.openapi.schemas import one_object, ref, said, schema
 from sbm.web.schema.json_schema import FLAG, TEXT, UUID, JsonSchema

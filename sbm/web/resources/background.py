@@ -14,16 +14,10 @@ from sbm.model.estimate import Estimate
 from sbm.model.task import TaskKind
 from sbm.store import estimates, messagesets, tasks
 from sbm.store.postgres.transaction import Transaction
-from sbm.web.http.endpoint import (
-    ApiRequest,
-    Endpoint,
-    InTransaction,
-    OptionsInfo,
-    Reply,
-    new_app,
-    reading,
-)
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import Endpoint, InTransaction, new_app, reading
 from sbm.web.http.needs import OPERATING
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.openapi.lists import BY_OFFSET, listing
 from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, page_of, said

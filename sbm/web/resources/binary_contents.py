@@ -28,11 +28,13 @@ from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
+from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.authors import by_author
 from sbm.web.http.bodies import MULTIPART
-from sbm.web.http.endpoint import ApiRequest, Method, Reply
+from sbm.web.http.endpoint import Method
 from sbm.web.http.http_errors import NotFound, NotStored
 from sbm.web.http.needs import writing
+from sbm.web.http.reply import Reply
 from sbm.web.http.uploads import StoredFile
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.parts import Section

@@ -15,16 +15,10 @@ from sbm.model.role import ROLES, Role
 from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit
 from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
-from sbm.web.http.endpoint import (
-    ApiRequest,
-    Endpoint,
-    OptionsInfo,
-    Reply,
-    new_app,
-    reading,
-    written,
-)
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import Endpoint, new_app, reading
 from sbm.web.http.http_errors import Reason
+from sbm.web.http.reply import OptionsInfo, Reply, written
 from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, said, schema

@@ -9,13 +9,16 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.web.server import Request
 
-from sbm.model.personal_data import SUBSCRIBER_TABLES, Person
+from sbm.model.person import Person
+from sbm.model.personal_data import SUBSCRIBER_TABLES
 from sbm.model.user import ADMINISTER
 from sbm.operations import privacy
 from sbm.operations.privacy import Forgotten, TooMuchData
 from sbm.runtime.time_slices import TimeSlice
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import Endpoint, new_app
 from sbm.web.http.needs import Needs
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import compact_json
 from sbm.web.openapi.lists import INVALID_FILTER, key, parameters
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of

@@ -25,9 +25,11 @@ from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply, reading
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import reading
 from sbm.web.http.http_errors import Invalid
 from sbm.web.http.needs import reading as needs_to_read
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import instant
 from sbm.web.openapi.lists import parameters
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of

@@ -14,8 +14,10 @@ from sbm.store import intake
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.transaction import Transaction
-from sbm.web.http.endpoint import REPLAYED, ApiRequest, InTransaction, Reply
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import REPLAYED, InTransaction
 from sbm.web.http.http_errors import Refusal, TooLarge, Unauthenticated, reason_of
+from sbm.web.http.reply import Reply
 
 # Of these there is a counter only. Without a database, nothing can be noted, and the client is told
 # to try again.

@@ -7,7 +7,9 @@ from twisted.web.server import Request
 
 from sbm.store import messagesets
 from sbm.store.postgres.transaction import Transaction
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app, reading
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import Endpoint, new_app, reading
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.schema.json_schema import TEXT
 

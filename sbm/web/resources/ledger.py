@@ -28,17 +28,12 @@ from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import (
-    ApiRequest,
-    Endpoint,
-    InTransaction,
-    OptionsInfo,
-    Reply,
-    new_app,
-)
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import Endpoint, InTransaction, new_app
 from sbm.web.http.flow import Flow
 from sbm.web.http.needs import FOR_EVERY_USER, Needs
 from sbm.web.http.needs import reading as reading_needs
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import instant
 from sbm.web.openapi.lists import INVALID_FILTER, parameters
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from sbm.model.content import BinaryContent, Message
 from sbm.store import binary_contents
 from sbm.store.postgres.transaction import Transaction
-from sbm.web.http.endpoint import ApiRequest
+from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.wire import instant
 
 Files = Mapping[int, BinaryContent]

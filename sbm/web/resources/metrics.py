@@ -12,8 +12,10 @@ from sbm.model.metrics import names
 from sbm.operations.scheduled_metrics import read_scheduled
 from sbm.store import messagesets
 from sbm.telemetry import PendingMetrics
-from sbm.web.http.endpoint import ApiRequest, Endpoint, OptionsInfo, Reply, new_app
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import Endpoint, new_app
 from sbm.web.http.needs import OPERATING
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object
 from sbm.web.schema.json_schema import FLAG, TEXT

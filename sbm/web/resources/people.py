@@ -12,18 +12,14 @@ from twisted.web.server import Request
 
 from sbm.model.identity import canonical_uuid
 from sbm.model.paging import EndlessPage
-from sbm.model.person import PersonEvent, Plan, PlanClock
+from sbm.model.timeline import PersonEvent, Plan, PlanClock
 from sbm.model.user import PEOPLE_READ
 from sbm.operations import people
 from sbm.store.postgres.transaction import Transaction
-from sbm.web.http.endpoint import (
-    ApiRequest,
-    Endpoint,
-    InTransaction,
-    OptionsInfo,
-    Reply,
-)
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import Endpoint, InTransaction
 from sbm.web.http.needs import reading
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import instant
 from sbm.web.openapi.lists import INVALID_FILTER, NOT_FOUND, key
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of

@@ -12,9 +12,10 @@ from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
-from sbm.web.http.endpoint import Reply, new_app, only_read, written
+from sbm.web.http.endpoint import new_app, only_read
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.refused_requests import Refusals
+from sbm.web.http.reply import Reply, written
 from sbm.web.http.request import BoundedSite
 from sbm.web.http.targets import Paths
 from sbm.web.openapi.parts import Operation, PathItem, Section, no_content

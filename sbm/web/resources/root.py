@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sbm.web.http.endpoint import ApiRequest, OptionsInfo, Reply
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow, answer_of, no_content
 from sbm.web.openapi.schemas import one_object
 from sbm.web.schema.json_schema import TEXT, URL

@@ -14,8 +14,8 @@ from sbm.settings.config import SchedulingSettings
 from sbm.store import scheduler_callbacks
 from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
-from sbm.web.http.endpoint import Reply
 from sbm.web.http.http_errors import Reason
+from sbm.web.http.reply import Reply
 from sbm.web.http.wire import compact_json
 
 JOINED = "scheduler_callbacks.joined"

@@ -16,9 +16,11 @@ from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest, InTransaction, OptionsInfo, Reply, reading
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import InTransaction, reading
 from sbm.web.http.needs import OPERATING
 from sbm.web.http.needs import reading as needs_to_read
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, said, schema

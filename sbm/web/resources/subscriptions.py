@@ -26,17 +26,12 @@ from sbm.telemetry import PendingMetrics
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
+from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.bodies import JSON, Body
-from sbm.web.http.endpoint import (
-    REPLAYED,
-    ApiRequest,
-    Method,
-    OptionsInfo,
-    Reply,
-    once,
-)
+from sbm.web.http.endpoint import REPLAYED, Method, once
 from sbm.web.http.http_errors import Invalid, Reason
 from sbm.web.http.needs import writing
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import row_uuid
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import ref, said, schema

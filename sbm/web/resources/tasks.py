@@ -14,7 +14,7 @@ from sbm.store import tasks
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest
+from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.needs import reading
 from sbm.web.http.wire import instant, row_uuid
 from sbm.web.openapi.parts import Section

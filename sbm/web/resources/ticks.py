@@ -19,9 +19,11 @@ from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest, InTransaction, OptionsInfo, Reply
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import InTransaction
 from sbm.web.http.http_errors import NotFound
 from sbm.web.http.needs import OPERATING
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import instant, row_id
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of

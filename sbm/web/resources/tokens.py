@@ -12,8 +12,9 @@ from sbm.store.users import TokenRecord
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.endpoint import ApiRequest, Reply
+from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.needs import Needs
+from sbm.web.http.reply import Reply
 from sbm.web.openapi.parts import TOO_MANY, Operation, Section, answer_of
 from sbm.web.openapi.schemas import one_object, said, schema, shown
 from sbm.web.schema import filters

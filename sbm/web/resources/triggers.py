@@ -17,9 +17,11 @@ from sbm.operations.triggers import resend_last, send_next
 from sbm.settings.config import SchedulingSettings
 from sbm.store import scheduler_calls
 from sbm.store.postgres.transaction import Transaction
-from sbm.web.http.endpoint import ApiRequest, Endpoint, InTransaction, OptionsInfo, Reply, once
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import Endpoint, InTransaction, once
 from sbm.web.http.http_errors import Invalid, Reason, reason_of
 from sbm.web.http.needs import CALLED_BACK, OPERATING
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import uuid_of
 from sbm.web.openapi.lists import key
 from sbm.web.openapi.parts import ACCEPTED, NOT_ACCEPTED, Operation, PathItem, Section, answer_of

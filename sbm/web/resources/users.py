@@ -34,20 +34,14 @@ from sbm.store.users import UserRecord
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
+from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.authors import by_author
 from sbm.web.http.bodies import FORM, JSON, MULTIPART
-from sbm.web.http.endpoint import (
-    ApiRequest,
-    Endpoint,
-    Method,
-    OptionsInfo,
-    Reply,
-    new_app,
-    replying,
-)
+from sbm.web.http.endpoint import Endpoint, Method, new_app, replying
 from sbm.web.http.http_errors import Invalid, NotFound
 from sbm.web.http.needs import Needs
 from sbm.web.http.passwords import Passwords
+from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.parts import TOO_MANY, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, ref, said, schema, taken_by, written

@@ -21,8 +21,8 @@ from sbm.model.identity import canonical_uuid
 from sbm.model.ids import LARGEST_ID
 from sbm.model.text import has_surrogates
 from sbm.operations.drafts import Hold
+from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.bodies import parse_json
-from sbm.web.http.endpoint import ApiRequest
 from sbm.web.http.wire import instant
 
 LARGEST_INTEGER = LARGEST_ID

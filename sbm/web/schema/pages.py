@@ -23,8 +23,10 @@ from attrs import evolve, frozen
 
 from sbm.model.paging import EndlessPage, Page, PageRequest
 from sbm.store.postgres.transaction import Transaction
-from sbm.web.http.endpoint import ApiRequest, InTransaction, Reply
+from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.endpoint import InTransaction
 from sbm.web.http.http_errors import Malformed
+from sbm.web.http.reply import Reply
 from sbm.web.http.wire import compact_json, written_in_slices
 from sbm.web.schema.filters import Filter, read_filters
 

@@ -10,8 +10,8 @@ from attrs import define, field, frozen
 from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.operations.drafts import Draft, Referenced
 from sbm.operations.refusals import SEVERAL, WrongValues
+from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.bodies import Body
-from sbm.web.http.endpoint import ApiRequest
 from sbm.web.http.http_errors import Invalid
 from sbm.web.schema.fields import ABSENT, NON_FIELD, Field, FieldError, Reference
 

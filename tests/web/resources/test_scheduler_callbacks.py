@@ -24,7 +24,7 @@ from sbm.pipeline.upkeep.housekeeping import CallbackHousekeeping
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.transaction import Transaction
 from sbm.telemetry import Telemetry
-from sbm.web.http.endpoint import Reply
+from sbm.web.http.reply import Reply
 from sbm.web.resources.scheduler_callbacks import (
     JOINED,
     LOG_SECONDS,

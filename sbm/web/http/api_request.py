@@ -1,0 +1,121 @@
+"""A request that has passed the general checks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from attrs import field, frozen
+from twisted.web.server import Request
+
+from sbm.model.author import Author
+from sbm.model.user import User
+from sbm.store.idempotency import KeyedRequest
+from sbm.web.http import http_errors
+from sbm.web.http.authors import MAX_ACTION, given_reason
+from sbm.web.http.bodies import Body, parse
+from sbm.web.http.targets import parameters_of
+from sbm.web.http.uploads import Upload
+
+# The key may be in quotes, as in the draft of the header, or without, as most clients write it.
+_KEY_HEADER = b"idempotency-key"
+MAX_KEY_LENGTH = 255
+_KEY = re.compile(rb'("?)([!#-~]{1,%d})\1' % MAX_KEY_LENGTH)
+
+
+@frozen(kw_only=True)
+class ApiRequest:
+    """A request that has passed the general checks, and its user.
+
+    ``parameters`` are those of the query, in their order; ``query`` has the last value of each.
+    """
+
+    user: User
+    method: str
+    origin: str
+    path: str
+    parameters: Sequence[tuple[str, str]]
+    query: Mapping[str, str]
+    _request: Any = field(alias="request")
+
+    @classmethod
+    def of(cls, request: Request, user: User, *, method: str, origin: str) -> ApiRequest:
+        """The request of a user who may make it."""
+        parameters = parameters_of(request.uri)
+        return cls(
+            user=user,
+            method=method,
+            origin=origin,
+            path=request.path.decode("ascii", "replace"),
+            parameters=parameters,
+            query=dict(parameters),
+            request=request,
+        )
+
+    def body(self) -> Body:
+        """The body, parsed; raises Malformed, TooLarge or UnsupportedMediaType."""
+        return parse(self._raw_body(), self._request.getHeader("content-type") or "")
+
+    async def body_with_file(self) -> Body:
+        """The body, parsed; its file is on disk. Raises the errors of ``body``, or NotStored."""
+        upload: Upload | None = self._request.upload
+        if upload is None:
+            return self.body()
+        if self._request.is_too_large:
+            raise http_errors.TooLarge(upload.limit)
+        return await upload.body()
+
+    @property
+    def action(self) -> str:
+        """The method and the path, for the audit and the intake account."""
+        return f"{self.method} {self.path}"[:MAX_ACTION]
+
+    @property
+    def request_id(self) -> str:
+        """The X-Request-ID."""
+        return str(self._request.request_id)
+
+    def author(self) -> Author:
+        """The author of the changes that the request makes; raises Malformed for a wrong reason."""
+        return Author(
+            actor=self.user.username,
+            user_id=self.user.id,
+            action=self.action,
+            reason=given_reason(self._request),
+            request_id=self.request_id,
+        )
+
+    def url(self, path: str) -> str:
+        """The absolute URL of a path, as the client sees this service."""
+        return self.origin + path
+
+    @property
+    def has_key(self) -> bool:
+        """Whether there is an Idempotency-Key header, valid or not."""
+        return bool(self._request.requestHeaders.hasHeader(_KEY_HEADER))
+
+    def keyed(self) -> KeyedRequest | None:
+        """The identification of a request by its Idempotency-Key; raises Malformed or TooLarge."""
+        if not self.has_key:
+            return None
+        lines = self._request.requestHeaders.getRawHeaders(_KEY_HEADER)
+        found = _KEY.fullmatch(b", ".join(lines))
+        if found is None:
+            raise http_errors.WrongKey(MAX_KEY_LENGTH)
+        key, path = found[2].decode("ascii"), self.path.rstrip("/")
+        return KeyedRequest(
+            user_id=self.user.id,
+            path=path,
+            key=key,
+            digest=sha256(f"{self.user.id} {key} {path}".encode()).digest(),
+            fingerprint=sha256(self._raw_body()).digest(),
+        )
+
+    def _raw_body(self) -> bytes:
+        if self._request.is_too_large:
+            raise http_errors.TooLarge(self._request.body_limit)
+        self._request.content.seek(0)
+        content: bytes = self._request.content.read()
+        return content
