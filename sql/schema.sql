@@ -1841,6 +1841,7 @@ CREATE TABLE public.intake (
     user_id integer,
     action text NOT NULL,
     request_id text,
+    idempotency_key text,
     identity text,
     subscription_id uuid,
     payload jsonb,
@@ -1863,6 +1864,8 @@ COMMENT ON COLUMN public.intake.action IS 'The method and the path.';
 
 COMMENT ON COLUMN public.intake.request_id IS 'X-Request-ID of the request.';
 
+COMMENT ON COLUMN public.intake.idempotency_key IS 'Idempotency-Key of the request; null: it had none, or none that can be read.';
+
 COMMENT ON COLUMN public.intake.identity IS 'The person; null: the request named none that can be read.';
 
 COMMENT ON COLUMN public.intake.subscription_id IS 'The subscription that it made, or that the first request made.';
@@ -1879,6 +1882,7 @@ CREATE TABLE public.intake_default (
     user_id integer,
     action text CONSTRAINT intake_action_not_null NOT NULL,
     request_id text,
+    idempotency_key text,
     identity text,
     subscription_id uuid,
     payload jsonb,

@@ -97,7 +97,8 @@ def _print_plan(plan: Plan) -> None:
         print(f"  in the way: {obstacle}")
     for one in plan.messages:
         when = "when is not known" if one.at is None else one.at.isoformat(" ", "minutes")
-        print(f"  planned: message {one.sequence_number}, {one.state or 'at'} {when}")
+        in_other = "" if one.lang in (plan.lang, None) else f" in {one.lang}"
+        print(f"  planned: message {one.sequence_number}{in_other}, {one.state or 'at'} {when}")
     if plan.completes:
         after = "" if plan.next_set_id is None else f", then message set {plan.next_set_id}"
         print(f"  then it is completed{after}")

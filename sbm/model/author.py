@@ -22,7 +22,7 @@ class Author:
     """Who makes the changes of a transaction, by which request or command, and why.
 
     ``user_id`` is None if it is not a user of the API. ``undoes`` is the entry of the audit whose
-    change is undone.
+    change is undone. ``idempotency_key`` is that of the request, for the intake account.
     """
 
     actor: str
@@ -31,6 +31,7 @@ class Author:
     reason: str = ""
     request_id: str | None = None
     undoes: int | None = None
+    idempotency_key: str | None = None
 
     def json(self) -> str:
         """As the triggers of the database read it."""

@@ -51,6 +51,7 @@ class IntakeEntry:
     user_id: int | None
     action: str
     request_id: str | None
+    idempotency_key: str | None
     identity: str | None
     subscription_id: UUID | None
     payload: Any

@@ -174,7 +174,7 @@ SUBSCRIBER_TABLES = (
         purpose="what became of each request for a subscription",
         retention="``SBM_INTAKE_MONTHS``",
         forgotten="stays, with a mark in place of the identity and another id",
-        subscriber=("request_id", "identity", "subscription_id", "payload"),
+        subscriber=("request_id", "idempotency_key", "identity", "subscription_id", "payload"),
         user=("caller", "user_id"),
         other=("id", "received_at", "outcome", "reason", "fields", "action"),
     ),

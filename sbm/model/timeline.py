@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 from uuid import UUID
 
@@ -67,10 +68,12 @@ class PlanClock:
 class PlannedMessage:
     """A message that is to be sent; ``at`` is when its tick comes, None if that is not known.
 
+    ``lang`` is the language in which it is sent, None: the subscription waits for a translation.
     ``state`` is that of a send that is live: owed, claimed or unknown.
     """
 
     sequence_number: int
+    lang: str | None
     at: datetime | None
     state: str | None = None
 
@@ -96,8 +99,8 @@ class Plan:
 class PlannedSubscription:
     """A subscription that is not completed, as the database knows it.
 
-    ``numbers`` are the next ones of its content; ``told`` is the cron with which the Scheduler
-    calls for it. The ``live`` ones are of its live send. ``now`` is the database's clock.
+    ``numbers`` are the next ones of its content, and ``langs`` their languages, None where it waits
+    for a translation; ``told`` is the cron with which the Scheduler calls for it. The ``live`` ones are of its live send. ``now`` is the database's clock.
     """
 
     subscription_id: UUID
@@ -117,6 +120,7 @@ class PlannedSubscription:
     time_zone: str | None
     send_hours: str | None
     numbers: Sequence[int] = field(converter=tuple)
+    langs: Sequence[str | None] = field(converter=tuple)
     has_content: bool
     live_state: str | None
     live_since: datetime | None
@@ -130,11 +134,12 @@ class PlannedSubscription:
         """The next messages, and what stands in their way."""
         numbers = self.numbers[:PLANNED]
         is_live = self.live_state is not None
-        moments = self._moments(clock, len(numbers) - is_live)
+        sendable = len(list(takewhile(bool, self.langs[:PLANNED])))
+        moments = self._moments(clock, max(sendable - is_live, 0))
         dates: list[datetime | None] = [*moments]
         if is_live:
             dates.insert(0, self.live_since)
-        dates += [None] * (len(numbers) - len(dates))
+        dates = [*dates, *[None] * len(numbers)][: len(numbers)]
         return Plan(
             subscription_id=self.subscription_id,
             messageset_id=self.messageset_id,
@@ -143,10 +148,13 @@ class PlannedSubscription:
             messages=[
                 PlannedMessage(
                     sequence_number=number,
+                    lang=lang,
                     at=at,
                     state=self.live_state if place == 0 else None,
                 )
-                for place, (number, at) in enumerate(zip(numbers, dates, strict=True))
+                for place, (number, lang, at) in enumerate(
+                    zip(numbers, self.langs[:PLANNED], dates, strict=True)
+                )
             ],
             obstacles=list(self._obstacles(clock)),
             completes=len(self.numbers) <= PLANNED,
@@ -194,6 +202,13 @@ class PlannedSubscription:
                 f"{self.short_name} has no message in {self.lang} from number"
                 f" {self.next_sequence_number} on"
             )
+        for number, lang in zip(self.numbers[:PLANNED], self.langs, strict=False):
+            if lang is None:
+                yield (
+                    f"message {number} of {self.short_name} is missing in {self.lang}: the"
+                    " subscription waits for it"
+                )
+                return
 
     def _obstacles_of_sends(self) -> Iterator[str]:
         if self.paused_for is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from sbm.model.identity import canonical_uuid
 from sbm.model.paging import EndlessPage
 from sbm.model.timeline import PersonEvent, Plan, PlanClock
 from sbm.operations.refusals import NoSuchRow
@@ -35,10 +36,14 @@ async def list_plans(transaction: Transaction, *, identity: str, clock: PlanCloc
 
 
 async def find_person(transaction: Transaction, *, told: str) -> str:
-    """The identity, if this is the id of a subscription that there is or was; else the text."""
+    """The identity, if this is the id of a subscription that there is or was; else the text.
+
+    A UUID has its stored spelling.
+    """
     try:
         subscription_id = UUID(told)
     except ValueError:
         return told
+    usual = canonical_uuid(told) or told
     found = await people.find_of_subscription(transaction, subscription_id=subscription_id)
-    return told if found is None else found
+    return usual if found is None else found

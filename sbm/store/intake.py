@@ -34,6 +34,7 @@ async def record(
     user_id: int | None,
     action: str,
     request_id: str | None,
+    idempotency_key: str | None,
     identity: str | None = None,
     subscription_id: UUID | None = None,
     payload: Any = None,
@@ -49,6 +50,7 @@ async def record(
         user_id=user_id,
         action=action,
         request_id=request_id,
+        idempotency_key=idempotency_key,
         identity=identity,
         subscription_id=subscription_id,
         payload=None if payload is None else Json(payload),
@@ -69,6 +71,12 @@ class IntakeFilter:
     caller: str | None = None
     identity: str | None = None
     request_id: str | None = None
+
+    @property
+    def is_served(self) -> bool:
+        """Whether an index finds the rows: a caller has too many that made a subscription."""
+        others = (self.identity, self.request_id, self.reason)
+        return self.caller is None or any(others) or self.outcome not in (None, "created")
 
 
 async def list_page(

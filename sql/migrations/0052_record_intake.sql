@@ -22,6 +22,7 @@ CREATE TABLE intake (
     user_id integer,
     action text NOT NULL,
     request_id text,
+    idempotency_key text,
     identity text,
     subscription_id uuid,
     payload jsonb,
@@ -37,6 +38,8 @@ COMMENT ON COLUMN intake.fields IS 'The fields that were refused.';
 COMMENT ON COLUMN intake.caller IS 'The name of the user whose token or password it had.';
 COMMENT ON COLUMN intake.action IS 'The method and the path.';
 COMMENT ON COLUMN intake.request_id IS 'X-Request-ID of the request.';
+COMMENT ON COLUMN intake.idempotency_key IS
+    'Idempotency-Key of the request; null: it had none, or none that can be read.';
 COMMENT ON COLUMN intake.identity IS 'The person; null: the request named none that can be read.';
 COMMENT ON COLUMN intake.subscription_id IS
     'The subscription that it made, or that the first request made.';

@@ -2,8 +2,8 @@
 -- request that made one is written by the statement that makes it: insert_subscription.
 
 -- columns:
-id, received_at, outcome, reason, fields, caller, user_id, action, request_id, identity,
-subscription_id, payload
+id, received_at, outcome, reason, fields, caller, user_id, action, request_id, idempotency_key,
+identity, subscription_id, payload
 
 -- name: insert_entry :one
 -- prepared
@@ -11,10 +11,10 @@ subscription_id, payload
 -- tells: transaction
 -- A request that made no subscription. Of a refused one, this is a transaction of its own, because
 -- that of its work was rolled back.
-INSERT INTO intake (outcome, reason, fields, caller, user_id, action, request_id, identity,
-                    subscription_id, payload)
+INSERT INTO intake (outcome, reason, fields, caller, user_id, action, request_id, idempotency_key,
+                    identity, subscription_id, payload)
 VALUES (%(outcome)s, %(reason)s, %(fields)s::text[], %(caller)s, %(user_id)s, %(action)s,
-        %(request_id)s, %(identity)s, %(subscription_id)s, %(payload)s::jsonb)
+        %(request_id)s, %(idempotency_key)s, %(identity)s, %(subscription_id)s, %(payload)s::jsonb)
 RETURNING id, pg_current_xact_id()::text AS transaction_id, pg_backend_pid() AS pid;
 
 -- name: list_entries :many

@@ -5,14 +5,24 @@
 -- reads
 -- The next events after this one, the newest first. Each is of a source and has a name there, so that
 -- events of one moment have an order. A new subscription is told by the audit, or else by its row:
--- the pipeline has no author. A completed subscription does not say when: it was when the last row of
--- the ledger was written.
+-- the pipeline has no author; or, if it was deleted and the audit is gone, by its request, which also
+-- tells the key and the caller. Requests that made nothing are events. A completed subscription does
+-- not say when: it was when the last row of the ledger was written.
 WITH rows AS MATERIALIZED (
     SELECT * FROM ledger WHERE identity = %(identity)s
 ), subscribed AS MATERIALIZED (
     SELECT * FROM subscriptions WHERE identity = %(identity)s
 ), subscription_ids AS MATERIALIZED (
     SELECT id FROM subscribed UNION SELECT subscription_id FROM rows
+), requests AS MATERIALIZED (
+    SELECT * FROM intake WHERE identity = %(identity)s
+), changes AS MATERIALIZED (
+    SELECT * FROM audit WHERE identity = %(identity)s
+    UNION ALL
+    -- A subscription that was another person's before.
+    SELECT * FROM audit
+     WHERE operation = 'update' AND after ? 'identity' AND after ->> 'identity' = %(identity)s
+       AND identity <> %(identity)s
 ), events AS (
     SELECT l.settled_at AS at, 'ledger' AS source, lpad(l.id::text, 20, '0') AS ref,
            l.outcome AS event, l.subscription_id, l.actor, l.reason,
@@ -36,23 +46,45 @@ WITH rows AS MATERIALIZED (
            CASE WHEN a.table_name = 'subscriptions' AND a.operation = 'insert' THEN 'registered'
                 WHEN a.operation = 'delete' THEN 'deleted' ELSE 'changed' END,
            CASE WHEN a.table_name = 'subscriptions' THEN a.row_id::uuid END, a.actor, a.reason,
-           jsonb_build_object('action', a.action, 'request_id', a.request_id, 'before', a.before,
+           jsonb_build_object('action', a.action, 'request_id', a.request_id,
+                              'idempotency_key', made.idempotency_key, 'before', a.before,
                               'after', a.after, 'table', a.table_name, 'entry', a.id)
-      FROM audit a WHERE a.identity = %(identity)s
+      FROM changes a
+      LEFT JOIN requests made
+        ON made.outcome = 'created' AND made.subscription_id::text = a.row_id
+       AND a.table_name = 'subscriptions' AND a.operation = 'insert'
+       AND made.request_id IS NOT DISTINCT FROM a.request_id
     UNION ALL
     SELECT s.created_at, 'subscription', s.id::text,
            CASE WHEN s.chained_from IS NULL THEN 'registered' ELSE 'chained' END, s.id,
-           u.username, '',
+           COALESCE(made.caller, u.username), '',
            jsonb_build_object('messageset', s.messageset_id, 'short_name', ms.short_name,
                               'lang', s.lang, 'schedule', s.schedule_id,
-                              'chained_from', s.chained_from)
+                              'chained_from', s.chained_from, 'action', made.action,
+                              'request_id', made.request_id,
+                              'idempotency_key', made.idempotency_key)
       FROM subscribed s
       JOIN messagesets ms ON ms.id = s.messageset_id
       LEFT JOIN users u ON u.id = s.created_by
+      LEFT JOIN requests made ON made.outcome = 'created' AND made.subscription_id = s.id
      WHERE NOT EXISTS (
                SELECT FROM audit
                 WHERE table_name = 'subscriptions' AND row_id = s.id::text AND operation = 'insert'
                OFFSET 0)
+    UNION ALL
+    SELECT r.received_at, 'intake', lpad(r.id::text, 20, '0'),
+           CASE r.outcome WHEN 'created' THEN 'registered' ELSE 'request-' || r.outcome END,
+           r.subscription_id, r.caller, concat_ws(': ', NULLIF(r.reason, ''),
+                                                  NULLIF(array_to_string(r.fields, ', '), '')),
+           jsonb_build_object('action', r.action, 'request_id', r.request_id,
+                              'idempotency_key', r.idempotency_key, 'payload', r.payload,
+                              'request', r.id)
+      FROM requests r
+     WHERE r.outcome <> 'created'
+        OR NOT EXISTS (SELECT FROM subscribed s WHERE s.id = r.subscription_id)
+       AND NOT EXISTS (SELECT FROM changes a
+                        WHERE a.table_name = 'subscriptions' AND a.operation = 'insert'
+                          AND a.row_id = r.subscription_id::text)
     UNION ALL
     SELECT COALESCE((SELECT max(settled_at) FROM rows WHERE subscription_id = s.id), s.updated_at),
            'progress', s.id::text, 'completed', s.id, NULL, '',
@@ -77,19 +109,15 @@ SELECT * FROM events
 
 -- name: list_person_plans :many
 -- reads
--- The subscriptions of a person that are under way, each with the next numbers of its content, its
--- live send, and what holds it back: a pause, a hold of its tick, or that it cannot be ticked.
+-- The subscriptions of a person that are under way, each with the next numbers of its content and the
+-- language of each (null: the subscription waits for a translation), its live send, and what holds it back: a pause, a hold of its tick, or that it cannot be ticked.
 SELECT s.id AS subscription_id, s.messageset_id, ms.short_name, ms.next_set_id, s.lang, s.schedule_id,
        s.next_sequence_number, s.active, s.process_status,
        schedules.minute, schedules.hour, schedules.day_of_week, schedules.day_of_month,
        schedules.month_of_year, schedules.time_zone,
        COALESCE(schedules.send_hours, ms.send_hours)::text AS send_hours,
-       ARRAY(SELECT sequence_number FROM messages
-              WHERE messageset_id = s.messageset_id AND lang = s.lang
-                AND sequence_number >= s.next_sequence_number
-              ORDER BY sequence_number LIMIT %(limit)s::bigint + 1) AS numbers,
-       EXISTS (SELECT FROM messages WHERE messageset_id = s.messageset_id AND lang = s.lang)
-           AS has_content,
+       COALESCE(coming.numbers, '{}') AS numbers, COALESCE(coming.langs, '{}') AS langs,
+       EXISTS (SELECT FROM places(s.messageset_id, s.lang)) AS has_content,
        live.state AS live_state, live.owed_at AS live_since, live.reason AS live_reason,
        hold_of(live.queue_tick_id, live.queue_schedule_id, live.queue_messageset_id) AS live_hold,
        (SELECT reason FROM pauses
@@ -100,6 +128,13 @@ SELECT s.id AS subscription_id, s.messageset_id, ms.short_name, ms.next_set_id, 
   FROM subscriptions s
   JOIN messagesets ms ON ms.id = s.messageset_id
   JOIN schedules ON schedules.id = s.schedule_id
+ CROSS JOIN LATERAL (
+       SELECT array_agg(sequence_number ORDER BY sequence_number) AS numbers,
+              array_agg(lang ORDER BY sequence_number) AS langs
+         FROM (SELECT place.sequence_number, place.lang
+                 FROM places(s.messageset_id, s.lang) place
+                WHERE place.sequence_number >= s.next_sequence_number
+                ORDER BY place.sequence_number LIMIT %(limit)s::bigint + 1) next) coming
   LEFT JOIN LATERAL (
        SELECT * FROM sends WHERE subscription_id = s.id AND kind = 'next' OFFSET 0) live ON true
   LEFT JOIN LATERAL (

@@ -341,7 +341,7 @@ DELETE FROM recent_registrations WHERE subscription_id = ANY(%(ids)s::uuid[]);
 -- Mark the next requests for subscriptions of a person: the sums stay true.
 UPDATE intake
    SET identity = %(mark)s, subscription_id = unlinked_id(%(secret)s, subscription_id),
-       request_id = NULL, payload = NULL
+       request_id = NULL, idempotency_key = NULL, payload = NULL
  WHERE id = ANY(ARRAY(SELECT id FROM intake
                        WHERE identity = ANY(%(names)s) ORDER BY id LIMIT %(limit)s));
 

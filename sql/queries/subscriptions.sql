@@ -30,9 +30,10 @@ WITH made AS (
        FOR KEY SHARE
     RETURNING id, identity
 ), noted AS (
-    INSERT INTO intake (outcome, caller, user_id, action, request_id, identity, subscription_id)
+    INSERT INTO intake (outcome, caller, user_id, action, request_id, idempotency_key, identity,
+                        subscription_id)
     SELECT 'created', author ->> 'actor', (author ->> 'user_id')::integer, author ->> 'action',
-           author ->> 'request_id', made.identity, made.id
+           author ->> 'request_id', author ->> 'idempotency_key', made.identity, made.id
       FROM made, author() WHERE author IS NOT NULL
 )
 SELECT id, pg_current_xact_id()::text AS transaction_id, pg_backend_pid() AS pid FROM made;

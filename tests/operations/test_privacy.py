@@ -114,6 +114,7 @@ class Seeds:
             caller="ann",
             action="POST /api/v1/subscriptions/request",
             request_id=self._secret("hub"),
+            idempotency_key=self._secret("key"),
             identity=self.identity,
             subscription_id=self.subscription,
             payload={"data": {"metadata": {self._secret("m"): "a text"}}},

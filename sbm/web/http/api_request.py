@@ -30,6 +30,7 @@ class ApiRequest:
     """A request that has passed the general checks, and its user.
 
     ``parameters`` are those of the query, in their order; ``query`` has the last value of each.
+    ``content`` is the body, if the request must outlast its client.
     """
 
     user: User
@@ -39,9 +40,12 @@ class ApiRequest:
     parameters: Sequence[tuple[str, str]]
     query: Mapping[str, str]
     _request: Any = field(alias="request")
+    _content: bytes | None = field(alias="content", default=None)
 
     @classmethod
-    def of(cls, request: Request, user: User, *, method: str, origin: str) -> ApiRequest:
+    def of(
+        cls, request: Request, user: User, *, method: str, origin: str, content: bytes | None = None
+    ) -> ApiRequest:
         """The request of a user who may make it."""
         parameters = parameters_of(request.uri)
         return cls(
@@ -52,6 +56,7 @@ class ApiRequest:
             parameters=parameters,
             query=dict(parameters),
             request=request,
+            content=content,
         )
 
     def body(self) -> Body:
@@ -85,6 +90,7 @@ class ApiRequest:
             action=self.action,
             reason=given_reason(self._request),
             request_id=self.request_id,
+            idempotency_key=self.idempotency_key,
         )
 
     def url(self, path: str) -> str:
@@ -96,15 +102,20 @@ class ApiRequest:
         """Whether there is an Idempotency-Key header, valid or not."""
         return bool(self._request.requestHeaders.hasHeader(_KEY_HEADER))
 
+    @property
+    def idempotency_key(self) -> str | None:
+        """The Idempotency-Key; None: there is none, or it is not valid."""
+        lines = self._request.requestHeaders.getRawHeaders(_KEY_HEADER, [])
+        found = _KEY.fullmatch(b", ".join(lines))
+        return None if found is None else found[2].decode("ascii")
+
     def keyed(self) -> KeyedRequest | None:
         """The identification of a request by its Idempotency-Key; raises Malformed or TooLarge."""
         if not self.has_key:
             return None
-        lines = self._request.requestHeaders.getRawHeaders(_KEY_HEADER)
-        found = _KEY.fullmatch(b", ".join(lines))
-        if found is None:
+        key, path = self.idempotency_key, self.path.rstrip("/")
+        if key is None:
             raise http_errors.WrongKey(MAX_KEY_LENGTH)
-        key, path = found[2].decode("ascii"), self.path.rstrip("/")
         return KeyedRequest(
             user_id=self.user.id,
             path=path,
@@ -116,6 +127,11 @@ class ApiRequest:
     def _raw_body(self) -> bytes:
         if self._request.is_too_large:
             raise http_errors.TooLarge(self._request.body_limit)
-        self._request.content.seek(0)
-        content: bytes = self._request.content.read()
-        return content
+        return content_of(self._request) if self._content is None else self._content
+
+
+def content_of(request: Any) -> bytes:
+    """The body of a request whose client has not gone; of one that is too large, its beginning."""
+    request.content.seek(0)
+    content: bytes = request.content.read()
+    return content

@@ -6,25 +6,26 @@ the body, and the values.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Generic, TypeVar
 
 from attrs import evolve, field, frozen
 from klein import Klein
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.web.server import Request
 from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
 from sbm.model.user import User
+from sbm.runtime.threads import shielded
 from sbm.store import idempotency
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http import http_errors
 from sbm.web.http.acceptance import accepts
-from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.api_request import ApiRequest, content_of
 from sbm.web.http.authentication import Authentication, Token
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.needs import FOR_EVERY_USER, Needs
@@ -50,7 +51,8 @@ class InTransaction(Generic[Result]):
     ``work`` may run more than once, so it has no effects outside the transaction. ``reply`` makes
     the reply after the commit: it has the effects, and may take long. If all statements of the work
     only read, say ``only_reads``: that saves the COMMIT. If there is ``refused``, it is called
-    after the work of a request with a user was rolled back, with the error.
+    after the work of a request with a user was rolled back, with the error; and then all is done to
+    its end, even if the client goes away meanwhile.
     """
 
     work: Callable[[Transaction, ApiRequest], Awaitable[Result]]
@@ -132,35 +134,51 @@ class Endpoint:
             raise http_errors.NotAcceptable
         name = request.method.decode("ascii", "replace")
         method = methods.get("GET" if name == "HEAD" else name)
-        found: list[User] = []
+        found: list[ApiRequest] = []
+        content: bytes | None = None
 
         def admitted(user: User) -> ApiRequest:
-            found.append(user)
+            made = ApiRequest.of(request, user, method=name, origin=origin, content=content)
+            found.append(made)
             needs.check(user, "" if method is None else name)
             if method is None and name != "OPTIONS":
                 raise http_errors.MethodNotAllowed(name)
-            return ApiRequest.of(request, user, method=name, origin=origin)
+            return made
 
         if isinstance(method, InTransaction):
             credentials = await self.authentication.credentials(
                 request, needed=needs_user, calls_back=needs.admits_scheduler
             )
-            transact = self.database.read if method.only_reads else self.database.transact
-            try:
-                admitted_request, result = await transact(_worked, credentials, admitted, method)
-            except CancelledError:
-                raise
-            except Exception as error:
-                if method.refused is not None and found:
-                    refused = ApiRequest.of(request, found[-1], method=name, origin=origin)
-                    await method.refused(refused, error)
-                raise
-            return await method.reply(admitted_request, result)
+            if method.refused is None:
+                return await self._transacted(method, credentials, admitted, found)
+            # When the client has gone, its body is closed.
+            content = content_of(request)
+            work = self._transacted(method, credentials, admitted, found)
+            return await shielded(Deferred.fromCoroutine(work))
         user = await self.authentication.user_of(
             request, needed=needs_user, calls_back=needs.admits_scheduler
         )
         admitted_request = admitted(user)
         return options.reply() if method is None else await method(admitted_request)
+
+    async def _transacted(
+        self,
+        method: InTransaction[Any],
+        credentials: User | Token,
+        admitted: Callable[[User], ApiRequest],
+        found: Sequence[ApiRequest],
+    ) -> Reply:
+        """The reply of a method that is one transaction; ``found`` are the requests with a user."""
+        transact = self.database.read if method.only_reads else self.database.transact
+        try:
+            request, result = await transact(_worked, credentials, admitted, method)
+        except CancelledError:
+            raise
+        except Exception as error:
+            if method.refused is not None and found:
+                await method.refused(found[-1], error)
+            raise
+        return await method.reply(request, result)
 
 
 def new_app() -> Klein:

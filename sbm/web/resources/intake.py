@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.web.server import Request
 
 from sbm.model.intake import (
@@ -42,9 +42,18 @@ PATH = "/api/v1/intake/"
 
 _NEEDS = needs_to_read(PEOPLE_READ)
 _DAYS = LONGEST_PERIOD.days
+_NOT_ALONE = (
+    "No index serves it alone: add identity, request_id, reason, or an outcome that is not `created`;"
+    " or read the counts, which need no more than this."
+)
 _TOO_LONG = f"It must not be more than {_DAYS} days after received_after."
 
 _CALLER = Filter(name="caller", read=filters.text, note="Requests by this user.")
+_CALLER_WITH_OTHERS = evolve(
+    _CALLER,
+    note="Requests by this user; with `identity`, `request_id`, `reason`, or an `outcome` that is not"
+    " `created`.",
+)
 _PERIOD = [
     Filter(name="received_after", read=filters.moment, note="Requests at this time or later."),
     Filter(
@@ -61,7 +70,7 @@ FILTERS = [
         read=filters.text,
         note="Requests that were refused for this reason, such as `invalid`.",
     ),
-    _CALLER,
+    _CALLER_WITH_OTHERS,
     Filter(name="identity", read=filters.identity, note="Requests for this person."),
     Filter(
         name="request_id",
@@ -90,6 +99,9 @@ _ROW = one_object(
         "user": said(nullable(ROW_ID), "The id of the user; null: it was the Scheduler's token."),
         "action": said(TEXT, "The method and the path."),
         "request_id": said(nullable(TEXT), "The X-Request-ID of the request."),
+        "idempotency_key": said(
+            nullable(TEXT), "Its Idempotency-Key; null: it had none, or none that can be read."
+        ),
         "identity": said(nullable(TEXT), "The person; null: it named none that can be read."),
         "subscription": said(
             nullable(UUID), "The subscription that it, or the first such request, made."
@@ -137,6 +149,7 @@ def shown(_request: ApiRequest, entry: IntakeEntry) -> dict[str, Any]:
         "user": entry.user_id,
         "action": entry.action,
         "request_id": entry.request_id,
+        "idempotency_key": entry.idempotency_key,
         "identity": entry.identity,
         "subscription": None if subscription_id is None else str(subscription_id),
         "payload": entry.payload,
@@ -152,9 +165,10 @@ async def _list_page(
     **wanted: Any,
 ) -> Page[IntakeEntry]:
     period = _period(transaction, received_after, received_before)
-    return await intake.list_page(
-        transaction, page=page, wanted=IntakeFilter(period=period, **wanted)
-    )
+    entries = IntakeFilter(period=period, **wanted)
+    if not entries.is_served:
+        raise Invalid({"caller": [_NOT_ALONE]})
+    return await intake.list_page(transaction, page=page, wanted=entries)
 
 
 def _period(transaction: Transaction, after: datetime | None, before: datetime | None) -> Period:

@@ -80,6 +80,7 @@ def _caller(request: ApiRequest) -> dict[str, Any]:
         "user_id": request.user.id,
         "action": request.action,
         "request_id": request.request_id,
+        "idempotency_key": request.idempotency_key,
     }
 
 

@@ -35,7 +35,8 @@ _EVENT = one_object(
         "event": said(
             TEXT,
             "`registered`, `chained` (from the set before), `changed`, `deleted`, `completed`,"
-            " `resend-requested`, `sent-twice`, or an outcome of the ledger.",
+            " `resend-requested`, `sent-twice`, an outcome of the ledger; or `request-refused`,"
+            " `request-twin` or `request-replayed`: a request that made no subscription.",
         ),
         "subscription": said(nullable(UUID), "The subscription, which may be deleted."),
         "by": said(nullable(TEXT), "The user or operator who did it, if one did."),
@@ -55,6 +56,11 @@ _PLAN = one_object(
             "items": one_object(
                 {
                     "sequence_number": said({"type": "integer"}, "The number of the message."),
+                    "lang": said(
+                        nullable(TEXT),
+                        "The language in which it is sent; null: the subscription waits for the"
+                        " translation.",
+                    ),
                     "at": said(nullable(MOMENT), "When its tick comes; null: that is not known."),
                     "state": said(nullable(TEXT), "The state of its send, if it is live."),
                 }
@@ -103,6 +109,7 @@ def shown_plan(plan: Plan) -> dict[str, Any]:
         "messages": [
             {
                 "sequence_number": one.sequence_number,
+                "lang": one.lang,
                 "at": one.at and instant(one.at),
                 "state": one.state,
             }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg2
 import pytest
 import pytest_twisted
 from attrs import frozen
@@ -21,11 +24,13 @@ from tests.arrange import Arranged
 from tests.pipeline.simulated import apart
 from tests.store.postgres.database_proxy import DatabaseProxy
 from tests.web.conftest import IDENTITY, Answer, Api, served
+from tests.web.sockets import asked as over_socket
+from tests.web.sockets import comes_true, head
 
 INTAKE = "/api/v1/intake/"
 CREATE = "/api/v1/subscriptions/"
 REQUEST = "/api/v1/subscriptions/request"
-TWICE = ["created"] * 2
+JSON = "Content-Type: application/json"
 WINDOW = timedelta(minutes=10)
 
 
@@ -59,6 +64,7 @@ async def test_a_request_that_makes_a_subscription_has_a_row_with_its_caller_and
         "user": webhook["user"],
         "action": f"POST {REQUEST}",
         "request_id": "hub-1",
+        "idempotency_key": None,
         "identity": IDENTITY,
         "subscription": webhook_made["id"],
         "payload": None,
@@ -215,7 +221,13 @@ async def test_no_more_than_a_month_is_looked_at(api: Api, direct: Arranged) -> 
 
 
 @pytest.mark.parametrize(
-    "query", ["reason=invalid", "caller=admin@example.org", f"identity={IDENTITY}", "request_id=r1"]
+    "query",
+    [
+        "reason=invalid",
+        "outcome=refused&caller=admin@example.org",
+        f"identity={IDENTITY}",
+        "request_id=r1",
+    ],
 )
 @pytest_twisted.ensureDeferred
 async def test_filters_find_one_kind_of_request(api: Api, query: str) -> None:
@@ -225,8 +237,54 @@ async def test_filters_find_one_kind_of_request(api: Api, query: str) -> None:
     refused = {"data": asked(one, identity=IDENTITY, schedule=9)}
     await api.post(REQUEST, refused, X_Request_ID="r1")
     found = await entries(api, query)
-    expected = 2 if query.startswith("caller") else 1
-    assert (len(found), found[0]["outcome"]) == (expected, "refused")
+    assert [(row["outcome"], row["request_id"]) for row in found] == [("refused", "r1")]
+
+
+@pytest.mark.parametrize("query", ["", "&outcome=created"])
+@pytest_twisted.ensureDeferred
+async def test_a_caller_alone_is_refused_with_a_sentence(api: Api, query: str) -> None:
+    refused = await api.get(f"{INTAKE}?caller=admin@example.org{query}")
+    assert (refused.status, list(refused.json)) == (400, ["caller"])
+    assert "add identity, request_id, reason" in refused.text
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_key_of_a_request_is_told(api: Api) -> None:
+    one = await api.subscription()
+    for key in ("k1", "k1", '"k2"', "two words"):
+        await api.post(REQUEST, {"data": asked(one)}, Idempotency_Key=key)
+    await api.post(REQUEST, {"data": asked(one, schedule=9)}, Idempotency_Key="k3")
+    assert [(row["outcome"], row["idempotency_key"]) for row in await entries(api)] == [
+        ("refused", "k3"),
+        ("refused", None),
+        ("created", "k2"),
+        ("replayed", "k1"),
+        ("created", "k1"),
+        ("created", None),
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_request_whose_client_has_gone_is_noted_too(
+    api: Api, database_uri: str, direct: Arranged
+) -> None:
+    one = await api.subscription()
+    bodies = [asked(one), asked(one, schedule=999), {"identity": IDENTITY}]
+    with contextlib.closing(psycopg2.connect(database_uri)) as other:
+        other.cursor().execute("LOCK TABLE users")
+        clients = []
+        for data in bodies:
+            body = json.dumps({"data": data}).encode()
+            start = head(api, f"POST {REQUEST}", f"Content-Length: {len(body)}", JSON)
+            clients.append(await over_socket(api, start + body))
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        await comes_true(lambda: direct.value(waiting) == len(bodies))
+        for client in clients:
+            client.hang_up()
+        assert (await api.client.get(f"{api.base}/api/v1/openapi.json")).code == 200
+    await comes_true(lambda: direct.value("SELECT count(*) FROM intake") == 1 + len(bodies))
+    found = Counter(row["outcome"] for row in await entries(api))
+    assert found == {"created": 2, "refused": 2}
 
 
 # The law: every request ends in one row, whatever goes wrong meanwhile.

@@ -146,6 +146,75 @@ async def test_the_story_goes_on_when_the_subscription_is_deleted(
 
 
 @pytest_twisted.ensureDeferred
+async def test_requests_are_told_with_their_caller_their_id_and_their_key(
+    database_uri: str, tmp_path: Any, direct: Arranged
+) -> None:
+    schedule, pregnancy, _ = two_sets(direct)
+    data = {"identity": IDENTITY, "messageset": pregnancy, "schedule": schedule, "lang": "eng"}
+    path = "/api/v1/subscriptions/request"
+    async with served(database_uri, tmp_path, duplicate_window=timedelta(minutes=10)) as api:
+        first = {"X_Request_ID": "hub-1", "Idempotency_Key": "k1"}
+        answer = await api.post(path, {"data": data}, token=api.user_token, **first)
+        await api.post(path, {"data": data}, token=api.user_token, **first)
+        for number in (2, 3):
+            await api.post(path, {"data": data}, X_Request_ID=f"hub-{number}")
+        refused = data | {"identity": IDENTITY.upper(), "messageset": 99, "lang": "x"}
+        await api.post(path, {"data": refused}, X_Request_ID="hub-4", Idempotency_Key="k4")
+        made, other = direct.rows("SELECT id FROM subscriptions ORDER BY created_at")
+        events = (await told(api))["results"]
+        assert [
+            (
+                event["event"],
+                event["by"],
+                event["details"]["request_id"],
+                event["details"]["idempotency_key"],
+                event["subscription"],
+            )
+            for event in events
+        ] == [
+            ("request-refused", "admin@example.org", "hub-4", "k4", None),
+            ("request-twin", "admin@example.org", "hub-3", None, str(other["id"])),
+            ("registered", "admin@example.org", "hub-2", None, str(other["id"])),
+            ("request-replayed", "user@example.org", "hub-1", "k1", str(made["id"])),
+            ("registered", "user@example.org", "hub-1", "k1", str(made["id"])),
+        ]
+        assert answer.status == 201
+        assert events[0]["reason"] == "invalid: messageset, lang"
+        assert events[0]["details"]["payload"]["data"]["messageset"] == 99
+        # The audit is kept for another time than the account.
+        for statement in ("DELETE FROM audit", "DELETE FROM subscriptions"):
+            direct.rows(statement)
+            last = (await told(api))["results"][-1]
+            assert (last["event"], last["by"]) == ("registered", "user@example.org")
+            assert last["details"]["idempotency_key"] == "k1"
+
+
+@pytest_twisted.ensureDeferred
+async def test_someone_whose_requests_were_all_refused_has_a_story(api: Api) -> None:
+    data = {"identity": IDENTITY, "messageset": 9, "schedule": 9, "lang": "eng"}
+    assert (await api.post("/api/v1/subscriptions/", data)).status == 400
+    page = await told(api)
+    assert [event["event"] for event in page["results"]] == ["request-refused"]
+    assert page["planned"] == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_subscription_that_was_another_persons_is_in_both_stories(
+    api: Api, direct: Arranged
+) -> None:
+    schedule, pregnancy, _ = two_sets(direct)
+    former = str(uuid4())
+    made = await api.made(
+        "subscriptions", identity=former, messageset=pregnancy, schedule=schedule, lang="eng"
+    )
+    one = f"/api/v1/subscriptions/{made['id']}/"
+    assert (await api.call("PATCH", one, {"identity": IDENTITY})).status == 200
+    assert [event["event"] for event in (await told(api))["results"]] == ["changed"]
+    before = await told(api, f"/api/v1/identities/{former}/timeline/")
+    assert [event["event"] for event in before["results"]] == ["changed", "registered"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_who_is_not_known_has_no_story(api: Api) -> None:
     assert (await api.get(f"/api/v1/identities/{uuid4()}/timeline/")).status == 404
     assert (await api.get("/api/v1/identities/")).status == 404
@@ -210,6 +279,31 @@ class TestPlans:
         first, second = (await self.plan(api))["messages"]
         assert (first["state"], second["state"]) == ("owed", None)
         assert first["at"] < second["at"]
+
+    @pytest_twisted.ensureDeferred
+    async def test_the_languages_of_a_fallback_are_told(self, api: Api, direct: Arranged) -> None:
+        await self.subscribed(api, direct, lang="zul")
+        direct.rows("DELETE FROM messages WHERE lang = 'zul' AND sequence_number = 1")
+        direct.rows("UPDATE messagesets SET on_missing_translation = 'fallback:eng'")
+        plan = await self.plan(api)
+        assert plan["obstacles"] == []
+        told = [(one["sequence_number"], one["lang"]) for one in plan["messages"]]
+        assert told == [(1, "eng"), (2, "zul")]
+        assert None not in [one["at"] for one in plan["messages"]]
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_a_subscription_waits_for_is_told(self, api: Api, direct: Arranged) -> None:
+        await self.subscribed(api, direct, lang="zul")
+        direct.rows("DELETE FROM messages WHERE lang = 'zul' AND sequence_number = 2")
+        direct.rows("UPDATE messagesets SET on_missing_translation = 'wait'")
+        plan = await self.plan(api)
+        assert plan["obstacles"] == [
+            "message 2 of pregnancy is missing in zul: the subscription waits for it"
+        ]
+        first, second = plan["messages"]
+        assert (first["lang"], first["at"] is None) == ("zul", False)
+        assert (second["lang"], second["at"]) == (None, None)
+        assert plan["completes"]
 
     @pytest.mark.parametrize(
         ("arranged", "sentence"),
