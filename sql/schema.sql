@@ -340,17 +340,35 @@ CREATE FUNCTION public.expected_path(of_search bigint, ids uuid[]) RETURNS TABLE
 -- content is finished by the run after the last message, one at least, and goes on only if
 -- the ledger has a send of its set to it. A path that goes in circles is followed through 100 sets,
 -- and the last of them is left unfinished.
-WITH RECURSIVE path AS (
+-- The numbers of a set are the same for all who read it in a language, so they are looked up once,
+-- as an array in their order; width_bucket(n, numbers) is how many of them are n at most.
+WITH RECURSIVE reached AS (
+    SELECT s.messageset_id, s.lang
+      FROM unnest(ids) AS given (id)
+      JOIN subscriptions s ON s.id = given.id AND s.active AND NOT s.completed
+     UNION
+    SELECT messagesets.next_set_id, reached.lang
+      FROM reached JOIN messagesets ON messagesets.id = reached.messageset_id
+     WHERE next_set_id IS NOT NULL
+), content AS MATERIALIZED (
+    SELECT reached.messageset_id, reached.lang, ARRAY(
+               SELECT place.sequence_number::bigint
+                 FROM places(reached.messageset_id, reached.lang) place
+                ORDER BY place.sequence_number) AS numbers
+      FROM reached
+), path AS (
     SELECT s.id, 1 AS step, s.lang, s.messageset_id, s.schedule_id, s.created_at AS since,
            s.initial_sequence_number AS initial, s.next_sequence_number AS stands_at,
-           leg.runs_before, leg.runs, stand.ends, stand.goes_on,
+           leg.runs_before, leg.runs, stand.ends, stand.goes_on, content.numbers,
            CASE WHEN stand.ends AND stand.goes_on THEN GREATEST(leg.messages, 1)
                 ELSE leg.messages END AS messages
       FROM unnest(ids) AS given (id)
       JOIN subscriptions s ON s.id = given.id AND s.active AND NOT s.completed
+      JOIN content ON content.messageset_id = s.messageset_id AND content.lang = s.lang
      CROSS JOIN LATERAL (
-           SELECT (SELECT count(*)::integer FROM places(s.messageset_id, s.lang) m
-                    WHERE m.sequence_number >= s.initial_sequence_number) AS messages,
+           SELECT cardinality(content.numbers)
+                  - width_bucket(s.initial_sequence_number::bigint - 1, content.numbers)
+                      AS messages,
                   before.number AS runs_before, COALESCE((
                       SELECT r.number FROM schedule_runs r
                        WHERE r.search_id = of_search AND r.schedule_id = s.schedule_id
@@ -361,8 +379,7 @@ WITH RECURSIVE path AS (
                          AND r.run_at <= s.created_at
                        ORDER BY r.run_at DESC LIMIT 1), 0) AS number) before) leg
      CROSS JOIN LATERAL (
-           SELECT COALESCE((SELECT m.sequence_number FROM places(s.messageset_id, s.lang) m
-                             ORDER BY m.sequence_number DESC LIMIT 1)
+           SELECT COALESCE(content.numbers[cardinality(content.numbers)]
                            < s.next_sequence_number, false) AS ends) beyond
      CROSS JOIN LATERAL (
            SELECT beyond.ends, CASE WHEN beyond.ends THEN EXISTS (
@@ -374,16 +391,18 @@ WITH RECURSIVE path AS (
                       OFFSET 0) ELSE true END AS goes_on) stand
     UNION ALL
     SELECT path.id, path.step + 1, path.lang, following.id, following.default_schedule_id,
-           finish.run_at, 1, 1, leg.runs_before, leg.runs, false, true, leg.messages
+           finish.run_at, 1, 1, leg.runs_before, leg.runs, false, true, content.numbers,
+           leg.messages
       FROM path
       JOIN schedule_runs finish ON finish.search_id = of_search
                                AND finish.schedule_id = path.schedule_id
                                AND finish.number = path.runs_before + path.messages
       JOIN messagesets finished ON finished.id = path.messageset_id
       JOIN messagesets following ON following.id = finished.next_set_id
+      JOIN content ON content.messageset_id = following.id AND content.lang = path.lang
      CROSS JOIN LATERAL (
-           SELECT (SELECT count(*)::integer FROM places(following.id, path.lang) m
-                    WHERE m.sequence_number >= 1) AS messages,
+           SELECT cardinality(content.numbers) - width_bucket(0::bigint, content.numbers)
+                      AS messages,
                   before.number AS runs_before, COALESCE((
                       SELECT r.number FROM schedule_runs r
                        WHERE r.search_id = of_search
@@ -401,20 +420,20 @@ SELECT path.id, path.step, path.messageset_id, path.schedule_id, path.since,
        GREATEST(path.stands_at,
                 CASE WHEN last.sequence_number IS NULL THEN path.initial
                      WHEN path.runs >= path.messages THEN last.sequence_number
-                     ELSE last.sequence_number + 1 END),
+                     ELSE last.sequence_number + 1 END)::integer,
        (last.sequence_number IS NOT NULL OR path.ends) AND path.runs >= path.messages
            AND (path.step < 100 OR current.next_set_id IS NULL),
        CASE WHEN last.sequence_number IS NULL OR last.sequence_number < path.stands_at THEN 0
-            ELSE (SELECT count(*) FROM places(path.messageset_id, path.lang) m
-                   WHERE m.sequence_number BETWEEN path.stands_at AND last.sequence_number) END
+            ELSE width_bucket(last.sequence_number, path.numbers)
+                 - width_bucket(path.stands_at::bigint - 1, path.numbers) END::bigint
   FROM path
   JOIN messagesets current ON current.id = path.messageset_id
-  LEFT JOIN LATERAL (
-       -- The last message that the runs of this step have sent; none: they have sent none yet.
-       SELECT m.sequence_number FROM places(path.messageset_id, path.lang) m
-        WHERE m.sequence_number >= path.initial AND path.runs > 0 AND path.messages > 0
-        ORDER BY m.sequence_number
-        LIMIT 1 OFFSET GREATEST(LEAST(path.runs, path.messages) - 1, 0)) last ON true
+ CROSS JOIN LATERAL (
+       -- The last message that the runs of this step have sent; null: they have sent none yet.
+       SELECT CASE WHEN path.runs > 0 AND path.messages > 0
+                   THEN path.numbers[width_bucket(path.initial::bigint - 1, path.numbers)
+                                     + LEAST(path.runs, path.messages)] END
+                  AS sequence_number) last
 $$;
 
 CREATE FUNCTION public.has_changed_since(of_set integer, of_lang text, moment timestamp with time zone) RETURNS boolean

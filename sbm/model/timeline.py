@@ -100,7 +100,8 @@ class PlannedSubscription:
     """A subscription that is not completed, as the database knows it.
 
     ``numbers`` are the next ones of its content, and ``langs`` their languages, None where it waits
-    for a translation; ``told`` is the cron with which the Scheduler calls for it. The ``live`` ones are of its live send. ``now`` is the database's clock.
+    for a translation; ``told`` is the cron with which the Scheduler calls for it. The ``live`` ones
+    are of its live send. ``now`` is the database's clock.
     """
 
     subscription_id: UUID

@@ -74,11 +74,12 @@ SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
 -- Lease these sends, which are locked, and return all data for their delivery. The claimed set,
 -- numbers, language and prepend are stored: a step is compared with them later; so is the version
 -- of the message, which the ledger names. A resend has the message that was fixed for it, in the set
--- and language of that message. If there is no next message, lack says why: the set has none in this language; or the subscription waits for the
--- translation of a message, whose number is claimed; or the content changed less than
--- %(content_settle)s before the send was owed, so that an editor may still be working; or else the
--- subscription is at the end. The look-up is done only for these rows. (If a wrong clock owed a
--- send in the future, the time of now counts.) A send that is in the wrong queue, because its
+-- and language of that message. If there is no next message, lack says why: the set has none in this
+-- language; or the subscription waits for the translation of a message, whose number is claimed; or
+-- the content changed less than %(content_settle)s before the send was owed, so that an editor may
+-- still be working; or else the subscription is at the end. The look-up is done only for these rows.
+-- (If a wrong clock owed a send in the future, the time of now counts.) A send that is in the wrong
+-- queue, because its
 -- subscription was moved while it was being owed, is not claimed: it moves to its queue, which may
 -- be held back. The limits of its schedule and set are the same for all sends of a queue: their
 -- rate, for how long messages may still leave, and when what is asked for becomes too old. A later
@@ -139,23 +140,20 @@ WITH due AS MATERIALIZED (
                        ELSE s.messageset_id END AS messageset_id,
                   CASE WHEN due.kind = 'resend' THEN due.lang ELSE s.lang END AS lang) which
       LEFT JOIN messagesets ms ON ms.id = which.messageset_id
-      LEFT JOIN LATERAL (
-           SELECT * FROM messages
-            WHERE id = CASE WHEN due.kind = 'resend' THEN due.message_id
-                            ELSE COALESCE(
-                                (SELECT id FROM messages
-                                  WHERE messageset_id = s.messageset_id AND lang = s.lang
-                                    AND sequence_number = s.next_sequence_number),
-                                (SELECT message_id
-                                   FROM next_place(s.messageset_id, s.lang,
-                                                   s.next_sequence_number))) END
-           OFFSET 0) m ON true
      CROSS JOIN LATERAL (
-           SELECT CASE WHEN due.kind = 'next' AND m.id IS NULL
-                       THEN (SELECT sequence_number
-                               FROM next_place(s.messageset_id, s.lang,
-                                               s.next_sequence_number)) END AS number
-           OFFSET 0) place
+           SELECT CASE WHEN due.kind = 'resend' THEN due.message_id
+                       ELSE (SELECT id FROM messages
+                              WHERE messageset_id = s.messageset_id AND lang = s.lang
+                                AND sequence_number = s.next_sequence_number) END AS message_id
+           OFFSET 0) exact
+      LEFT JOIN LATERAL (
+           SELECT message_id, sequence_number AS number
+             FROM next_place(s.messageset_id, s.lang, s.next_sequence_number)
+            WHERE due.kind = 'next' AND exact.message_id IS NULL
+           OFFSET 0) place ON true
+      LEFT JOIN LATERAL (
+           SELECT * FROM messages WHERE id = COALESCE(exact.message_id, place.message_id)
+           OFFSET 0) m ON true
       LEFT JOIN binary_contents b ON b.id = m.binary_content_id
      CROSS JOIN LATERAL (
            SELECT CASE WHEN due.kind = 'next' AND jsonb_typeof(s.metadata) = 'object'

@@ -494,8 +494,7 @@ def test_whoever_stands_at_the_end_is_looked_up_in_the_ledger_by_subscription(
         settled = plans(sends.settle, results=[(send, AT_END) for send in batch])
     finally:
         direct.rows("UPDATE messages SET sequence_number = -sequence_number")
-    # The rule about the end of a set, places(), is asked for each of them.
-    assert_bounded(claimed, BATCH, buffers=50)
+    assert_bounded(claimed, BATCH, buffers=40)
     assert any("ledger_" in scan for plan in settled for scan in plan.rows)
     # Besides, each leaves the index of those under way, and that counts twice.
     assert_bounded(settled, BATCH, buffers=250)

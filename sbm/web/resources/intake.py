@@ -43,16 +43,16 @@ PATH = "/api/v1/intake/"
 _NEEDS = needs_to_read(PEOPLE_READ)
 _DAYS = LONGEST_PERIOD.days
 _NOT_ALONE = (
-    "No index serves it alone: add identity, request_id, reason, or an outcome that is not `created`;"
-    " or read the counts, which need no more than this."
+    "No index serves it alone: add identity, request_id, reason, or an outcome that is not"
+    " `created`; or read the counts, which need no more than this."
 )
 _TOO_LONG = f"It must not be more than {_DAYS} days after received_after."
 
 _CALLER = Filter(name="caller", read=filters.text, note="Requests by this user.")
 _CALLER_WITH_OTHERS = evolve(
     _CALLER,
-    note="Requests by this user; with `identity`, `request_id`, `reason`, or an `outcome` that is not"
-    " `created`.",
+    note="Requests by this user; with `identity`, `request_id`, `reason`, or an `outcome` that is"
+    " not `created`.",
 )
 _PERIOD = [
     Filter(name="received_after", read=filters.moment, note="Requests at this time or later."),
