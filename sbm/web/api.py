@@ -50,8 +50,9 @@ from sbm.web.resources.health import Health, library_versions
 from sbm.web.resources.identities import Identities
 from sbm.web.resources.intake import Intake
 from sbm.web.resources.languages import Languages
-from sbm.web.resources.ledger import Ledger, MessageVersions
+from sbm.web.resources.ledger import Ledger
 from sbm.web.resources.media import Media
+from sbm.web.resources.message_versions import MessageVersions
 from sbm.web.resources.messages import Messages
 from sbm.web.resources.messagesets import MessageSets
 from sbm.web.resources.metrics import MetricsResource

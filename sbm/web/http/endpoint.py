@@ -97,6 +97,7 @@ class Endpoint:
         *,
         needs: Needs = FOR_EVERY_USER,
         needs_user: bool = True,
+        answers: str | None = None,
     ) -> bytes:
         """Call one of the methods, or answer with an error; the result is the body.
 
@@ -105,10 +106,11 @@ class Endpoint:
 
         ``needs`` are the permissions of this path: users without them are Forbidden before the
         method is checked. Without ``needs_user``, a request without credentials has the user
-        NOBODY; credentials that are given must be right.
+        NOBODY; credentials that are given must be right. ``answers`` is the type of the answer, if
+        it is not JSON.
         """
         try:
-            reply = await self._reply(request, options, methods, needs, needs_user)
+            reply = await self._reply(request, options, methods, needs, needs_user, answers)
         except CancelledError:
             raise  # the client has gone
         except Exception as error:
@@ -128,9 +130,10 @@ class Endpoint:
         methods: Mapping[str, Method],
         needs: Needs,
         needs_user: bool,
+        answers: str | None,
     ) -> Reply:
         origin = self.proxies.origin(request)
-        if not accepts(request.getHeader("accept")):
+        if not accepts(request.getHeader("accept"), answers):
             raise http_errors.NotAcceptable
         name = request.method.decode("ascii", "replace")
         method = methods.get("GET" if name == "HEAD" else name)

@@ -31,7 +31,7 @@ from sbm.web.http.http_errors import Invalid
 from sbm.web.http.needs import reading as needs_to_read
 from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import instant
-from sbm.web.openapi.lists import parameters
+from sbm.web.openapi.lists import INVALID_FILTER, parameters
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, said, schema
 from sbm.web.schema import filters
@@ -257,7 +257,10 @@ SECTION = Section(
                     summary="Count requests by reason and caller",
                     description="How many requests ended how, by caller.",
                     parameters=parameters([_CALLER, *_PERIOD]),
-                    answers={200: answer_of(schema("IntakeCounts"), "The counts.")},
+                    answers={
+                        200: answer_of(schema("IntakeCounts"), "The counts."),
+                        **INVALID_FILTER,
+                    },
                 )
             },
         ),

@@ -1,8 +1,7 @@
-"""``/api/v1/ledger``: what became of each send, as a list and as CSV; and the texts as sent."""
+"""``/api/v1/ledger``: what became of each send, as a list and as CSV."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -17,7 +16,6 @@ from sbm.model.ledger_entry import (
     STAGES,
     LedgerEntry,
     LedgerFilter,
-    MessageVersion,
 )
 from sbm.model.paging import EndlessPage
 from sbm.model.user import PEOPLE_READ
@@ -25,13 +23,11 @@ from sbm.operations import ledger as operation
 from sbm.store import ledger
 from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.transaction import Transaction
-from sbm.web.declaration.collection import Collection, collection_app
-from sbm.web.declaration.resource import Resource
-from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.api_request import ApiRequest
-from sbm.web.http.endpoint import Endpoint, InTransaction, new_app
+from sbm.web.http.endpoint import Endpoint, InTransaction, new_app, reading
 from sbm.web.http.flow import Flow
-from sbm.web.http.needs import FOR_EVERY_USER, Needs
+from sbm.web.http.http_errors import Invalid
+from sbm.web.http.needs import Needs
 from sbm.web.http.needs import reading as reading_needs
 from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import instant
@@ -40,11 +36,10 @@ from sbm.web.openapi.parts import Operation, PathItem, Section, allow
 from sbm.web.openapi.schemas import nullable, one_object, ref, said, schema
 from sbm.web.schema import filters
 from sbm.web.schema.filters import Filter
-from sbm.web.schema.json_schema import COUNT, FLAG, MOMENT, ROW_ID, TEXT, URL, UUID
+from sbm.web.schema.json_schema import COUNT, FLAG, MOMENT, TEXT, URL, UUID
 from sbm.web.schema.pages import EndlessListing, Order
 
 PATH = "/api/v1/ledger/"
-VERSIONS = "/api/v1/message-versions/"
 
 NEEDS: Needs = reading_needs(PEOPLE_READ)
 
@@ -198,6 +193,11 @@ LISTING: EndlessListing[LedgerEntry] = EndlessListing(
     name="ledger", list_page=_list_page, shown=shown, order=_ORDER, filters=FILTERS
 )
 
+
+async def _refuse_format(_transaction: Transaction, _request: ApiRequest) -> Reply:
+    raise Invalid({"format": ["It must be json or csv."]})
+
+
 _OPTIONS = OptionsInfo(name="Ledger", description="What became of each send.")
 
 
@@ -212,10 +212,16 @@ class Ledger:
     @app.route("/")
     async def rows(self, request: Request) -> bytes:
         reactor = self.endpoint.database.reactor
-        method = LISTING.method(reactor)
-        if request.args.get(b"format", [b""])[-1] == b"csv":
+        method, answers = LISTING.method(reactor), None
+        told = request.args.get(b"format", [b""])[-1]
+        if told == b"csv":
             method = InTransaction(work=self._first, reply=self._csv, only_reads=True)
-        return await self.endpoint.answer(request, _OPTIONS, {"GET": method}, needs=NEEDS)
+            answers = "text/csv"
+        elif told not in (b"", b"json"):
+            method = reading(_refuse_format)
+        return await self.endpoint.answer(
+            request, _OPTIONS, {"GET": method}, needs=NEEDS, answers=answers
+        )
 
     async def _first(
         self, transaction: Transaction, request: ApiRequest
@@ -257,87 +263,6 @@ class Ledger:
                     request.write(lines.encode("utf-8", "backslashreplace"))
             except DatabaseUnavailable:
                 request.channel.abandon("csv")  # type: ignore[attr-defined]
-
-
-_VERSION = one_object(
-    {
-        "id": said(ROW_ID, "Newer versions have higher numbers."),
-        "message": said(ROW_ID, "The message, which may be deleted."),
-        "messageset": said(ROW_ID, "Its message set."),
-        "sequence_number": said({"type": "integer"}, "Its number."),
-        "lang": said(TEXT, "Its language."),
-        "text_content": said(nullable(TEXT), "The text."),
-        "file": said(nullable(TEXT), "The name of the file."),
-        "metadata": said({}, "The metadata."),
-        "made_at": said(MOMENT, "Since when the message had this content."),
-        "made_by": said(nullable(TEXT), "The user or operator, if one is known."),
-        "replaced_at": said(nullable(MOMENT), "Until when; null: it is the last one."),
-    }
-)
-
-
-def _version(_request: ApiRequest, version: MessageVersion) -> Mapping[str, Any]:
-    return {
-        "id": version.id,
-        "message": version.message_id,
-        "messageset": version.messageset_id,
-        "sequence_number": version.sequence_number,
-        "lang": version.lang,
-        "text_content": version.text_content,
-        "file": version.file_name,
-        "metadata": version.metadata,
-        "made_at": instant(version.made_at),
-        "made_by": version.made_by,
-        "replaced_at": version.replaced_at and instant(version.replaced_at),
-    }
-
-
-VERSIONS_RESOURCE = Resource[MessageVersion](
-    path=VERSIONS,
-    title="Message Version",
-    description="The contents that messages have had.",
-    methods=("GET",),
-    needs=FOR_EVERY_USER,
-    shown=_version,
-    filters=[
-        Filter(
-            name="message",
-            parameter="message_id",
-            read=filters.integer,
-            note="Versions of this message.",
-        ),
-        Filter(
-            name="messageset",
-            parameter="messageset_id",
-            read=filters.integer,
-            note="Versions of the messages of this set.",
-        ),
-        Filter(name="lang", read=filters.text, note="Versions in this language."),
-        Filter(name="sequence_number", read=filters.integer, note="Versions with this number."),
-    ],
-    key="version_id",
-    list_page=ledger.list_versions,
-    find=ledger.find_version,
-    sentences=Sentences(
-        tag="Messages",
-        name="message_version",
-        one="a version of a message",
-        many="the versions of messages",
-        schema_name="MessageVersion",
-        row_schema=_VERSION,
-        key="The version.",
-        answer="The version.",
-        notes={"LIST": "The newest come first. Versions stay when their message is deleted."},
-    ),
-)
-
-
-@frozen(eq=False, kw_only=True)
-class MessageVersions(Collection):
-    """The versions of messages."""
-
-    app = collection_app()
-    resource = VERSIONS_RESOURCE
 
 
 assert {one.name for one in fields(LedgerFilter)} == {one.parameter for one in FILTERS}
@@ -389,7 +314,6 @@ SECTION = Section(
                 )
             },
         ),
-        *VERSIONS_RESOURCE.paths(),
     ],
-    schemas={"LedgerEntry": _ROW, "LedgerPage": _PAGE, **VERSIONS_RESOURCE.schemas()},
+    schemas={"LedgerEntry": _ROW, "LedgerPage": _PAGE},
 )

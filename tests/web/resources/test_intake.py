@@ -240,6 +240,14 @@ async def test_filters_find_one_kind_of_request(api: Api, query: str) -> None:
     assert [(row["outcome"], row["request_id"]) for row in found] == [("refused", "r1")]
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_time_of_the_counts_is_refused_as_it_is_described(api: Api) -> None:
+    refused = await api.get(f"{INTAKE}counts/?received_after=x")
+    assert (refused.status, list(refused.json)) == (400, ["received_after"])
+    described = (await api.get("/api/v1/openapi.json")).json["paths"][f"{INTAKE}counts/"]
+    assert described["get"]["responses"]["400"] == {"$ref": "#/components/responses/InvalidFilter"}
+
+
 @pytest.mark.parametrize("query", ["", "&outcome=created"])
 @pytest_twisted.ensureDeferred
 async def test_a_caller_alone_is_refused_with_a_sentence(api: Api, query: str) -> None:

@@ -167,6 +167,23 @@ async def test_csv_has_all_rows_and_no_formulas(api: Api, direct: Arranged) -> N
 
 
 @pytest_twisted.ensureDeferred
+async def test_only_csv_is_answered_to_those_who_accept_nothing_else(api: Api) -> None:
+    for path, status in (
+        (LEDGER, 406),
+        (f"{LEDGER}?format=json", 406),
+        (f"{LEDGER}?format=csv", 200),
+    ):
+        assert (await api.get(path, Accept="text/csv")).status == status
+    assert (await api.get(f"{LEDGER}?format=csv", Accept="application/json")).status == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_unknown_format_is_refused(api: Api) -> None:
+    refused = await api.get(f"{LEDGER}?format=xlsx")
+    assert (refused.status, refused.json) == (400, {"format": ["It must be json or csv."]})
+
+
+@pytest_twisted.ensureDeferred
 async def test_csv_obeys_filters_and_head_has_no_body(api: Api, direct: Arranged) -> None:
     direct.rows(ROWS, IDENTITY, 30)
     answer = await api.get(f"{LEDGER}?format=csv&tick=1&limit=2")
