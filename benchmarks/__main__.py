@@ -23,6 +23,7 @@ SCRIPTS = (
     "refusals",
     "pages",
     "million",
+    "ledger",
     "behind",
     "silent",
     "import_django",
