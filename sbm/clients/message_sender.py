@@ -53,7 +53,11 @@ class Found:
 
 @frozen(kw_only=True)
 class OutboundPage:
-    """The outbounds of installations of sbm on a page, and when the last one of all was stored."""
+    """The outbounds of installations of sbm on a page.
+
+    All that were stored until then were on this page or on earlier ones, as far as their order
+    shows: if the service ignores the order that was asked for, ``until`` stays as it was.
+    """
 
     own: list[OwnOutbound]
     until: datetime
@@ -148,12 +152,17 @@ class MessageSender:
     ) -> AsyncGenerator[OutboundPage, None]:
         """The outbounds that were stored in this time, oldest first.
 
-        Raises as ``pages`` does.
+        Later ones are left out, also if the service does not. Raises as ``pages`` does.
         """
         query = (*_question([], after), ("before", _moment(before)), ("ordering", "created_at"))
+        is_ordered, last = True, _LONG_AGO
         async for rows in self._rows(query, None):
-            own = await self._own(rows)
-            yield OutboundPage(own=own, until=max(map(_stored_at, rows), default=after))
+            own = [one for one in await self._own(rows) if one.created_at <= before]
+            times = [last, *(at for at in map(_stored_at, rows) if at is not None)]
+            is_ordered = is_ordered and times == sorted(times)
+            if is_ordered:
+                last = times[-1]
+            yield OutboundPage(own=own, until=min(max(last, after), before))
 
     async def _rows(self, first: QueryPairs, most: int | None) -> AsyncGenerator[list[Any], None]:
         """The rows of each page of a list, from this query on."""
@@ -199,12 +208,12 @@ def _moment(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _stored_at(row: Any) -> datetime:
-    """When an outbound was stored; the earliest time for a row without it."""
+def _stored_at(row: Any) -> datetime | None:
+    """When an outbound was stored; None: the row does not say."""
     try:
         stored_at = datetime.fromisoformat(row["created_at"].replace("Z", "+00:00"))
     except (LookupError, TypeError, ValueError, AttributeError):
-        return _LONG_AGO
+        return None
     return stored_at if stored_at.tzinfo else stored_at.replace(tzinfo=timezone.utc)
 
 

@@ -3,10 +3,11 @@
 -- name: take_delivery_place :maybe
 -- From where to where outbounds are to be looked at now, for the daemon that takes the place under a
 -- lease. No row: another daemon has it, or all was looked at a short while ago. A lease that is far
--- in the future was written by a wrong clock. At the first time, what was sent before is left.
+-- in the future was written by a wrong clock, and so was a place there. At the first time, what was
+-- sent before is left.
 UPDATE delivery_places
    SET owner = %(owner)s, lease_until = now() + %(lease)s::interval,
-       place = COALESCE(place, now() - %(after)s::interval)
+       place = CASE WHEN place <= now() THEN place ELSE now() - %(after)s::interval END
  WHERE look = %(look)s
    AND (owner = %(owner)s OR lease_until < now() OR lease_until > now() + interval '1 hour')
 RETURNING place AS since, GREATEST(place, now() - %(after)s::interval) AS until;

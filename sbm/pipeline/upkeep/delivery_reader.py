@@ -6,7 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, Mapping
 from datetime import datetime, timedelta
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
 from sbm.clients.message_sender import MessageSender, OutboundPage
@@ -78,6 +78,7 @@ class DeliveryReader:
         reading = _Reading(
             pages=self._message_sender.outbounds_between(place.since, place.until),
             until=place.since,
+            end=place.until,
         )
         self._readings[look] = reading
         return reading
@@ -95,24 +96,24 @@ class DeliveryReader:
             self._breaker.fail(error)
             return
         self._breaker.succeed()
-        if page is None:
-            await self._leave(look, REST)
-            return
-        until = max(page.until, reading.until)
+        until = reading.end if page is None else max(page.until, reading.until)
         noted = await self._database.transact(
             deliveries.note,
             look=look,
             owner=self._owner,
             lease=self._lease,
             until=until,
-            outbounds=page.own,
+            outbounds=() if page is None else page.own,
             is_final=is_final,
         )
         if noted is None:
             return  # another daemon goes on from the stored place
         self._telemetry.count("deliveries.noted", noted)
         self._telemetry.gauge("deliveries.read_until", until.timestamp(), look=look)
-        self._readings[look] = _Reading(pages=reading.pages, until=until)
+        if page is None:
+            await self._leave(look, REST)
+        else:
+            self._readings[look] = evolve(reading, until=until)
 
     async def _leave(self, look: DeliveryLook, rest: timedelta) -> None:
         await self._database.transact(
@@ -122,7 +123,8 @@ class DeliveryReader:
 
 @frozen(kw_only=True)
 class _Reading:
-    """The pages of one look, and the time of the last outbound that was read."""
+    """The pages of one look, the time until which all was read, and where it ends."""
 
     pages: AsyncGenerator[OutboundPage, None]
     until: datetime
+    end: datetime

@@ -195,6 +195,7 @@ async def test_messages_that_a_person_did_not_get_are_counted_in_a_row(world: Wo
     world.send("never", 3 * DAY, delivered=False)
     world.send("first only", 3 * DAY, delivered=True)
     world.send("last only", 3 * DAY, delivered=False)
+    world.begin(3 * DAY + HOUR)
     world.again()
     await world.read()
     assert world.in_row() == {"never": 4, "last only": 1}
@@ -292,3 +293,52 @@ async def test_a_fault_of_the_service_ends_nothing(
     reader._breaker = Breaker(service="x", seconds=reactor.seconds, draw=lambda: 0.5)
     await world.read(reader)
     assert len(world.noted()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_place_of_a_wrong_clock_is_left(world: World) -> None:
+    world.begin(-400 * DAY)
+    world.send("a", 30 * HOUR, delivered=True)
+    await world.read()
+    assert world.direct.value("SELECT bool_and(place < now()) FROM delivery_places")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_place_moves_on_if_nothing_was_sent(world: World) -> None:
+    world.begin()
+    await world.read()
+    places = world.direct.rows("SELECT look, now() - place AS ago FROM delivery_places")
+    for row in places:
+        assert DELAYS[row["look"]] <= row["ago"] < DELAYS[row["look"]] + HOUR
+
+
+class TestIgnorant:
+    """A Message Sender that ignores what it was asked for."""
+
+    @pytest.fixture(params=["ordering", "before"])
+    def ignored(self, request: Any, world: World, monkeypatch: pytest.MonkeyPatch) -> str:
+        original = ServiceClient.get
+
+        async def get(self: Any, *path: Any, query: Any, **options: Any) -> Any:
+            left = tuple(pair for pair in query if pair[0] != request.param)
+            return await original(self, *path, query=left, **options)
+
+        monkeypatch.setattr(ServiceClient, "get", get)
+        return str(request.param)
+
+    @pytest_twisted.ensureDeferred
+    async def test_nothing_is_left_out_after_a_restart_and_nothing_is_looked_at_too_early(
+        self, world: World, ignored: str
+    ) -> None:
+        world.begin()
+        for number in range(12):
+            world.send(f"p{number}", 30 * HOUR - timedelta(minutes=number), delivered=True)
+        world.send("new", HOUR, delivered=False)
+        first = world.reader({"last": DAY})
+        for _ in range(2):
+            await first.one_pass()
+        world.again()
+        second = world.reader({"last": DAY})
+        for _ in range(6):
+            await second.one_pass()
+        assert [row[0] for row in world.noted()] == [f"p{number}" for number in range(12)]
