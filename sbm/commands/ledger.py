@@ -15,6 +15,7 @@ from attrs import asdict, fields
 
 from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table
 from sbm.model.csv_text import csv_lines
+from sbm.model.identity import canonical_uuid
 from sbm.model.ledger_entry import (
     OUTCOMES,
     REASON_KINDS,
@@ -41,14 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="List the newest rows that match. Filters that no index serves together are"
         " refused. With --csv, all rows that match are printed.",
     )
-    listing.add_argument("--identity", metavar="ID", help="only of this person")
+    listing.add_argument("--identity", metavar="ID", type=_identity, help="only of this person")
     listing.add_argument("--subscription", metavar="UUID", type=UUID, help="only of this one")
-    listing.add_argument("--tick", metavar="ID", type=int, help="only of this tick")
-    listing.add_argument("--messageset", metavar="ID", type=int, help="only of this message set")
-    listing.add_argument("--number", metavar="N", type=int, help="only of this number in the set")
+    listing.add_argument("--tick", metavar="ID", type=_number, help="only of this tick")
+    listing.add_argument(
+        "--messageset", metavar="ID", type=_number, help="only of this message set"
+    )
+    listing.add_argument(
+        "--number", metavar="N", type=_number, help="only of this number in the set"
+    )
     listing.add_argument("--lang", help="only in this language")
     listing.add_argument(
-        "--version", metavar="ID", type=int, help="only with this version of a message"
+        "--version", metavar="ID", type=_number, help="only with this version of a message"
     )
     listing.add_argument("--outcome", choices=OUTCOMES, help="only with this outcome")
     listing.add_argument("--stage", choices=STAGES, help="with --outcome: how far it came")
@@ -76,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="List the versions of a message, the newest first. `ledger list --version ID`"
         " then lists those who got one.",
     )
-    versions.add_argument("message", metavar="MESSAGE", type=int, help="the id of the message")
+    versions.add_argument("message", metavar="MESSAGE", type=_number, help="the id of the message")
     versions.set_defaults(command=in_database(_versions))
 
 
@@ -85,6 +90,18 @@ def _count(text: str) -> int:
     if not 0 < number <= 10_000:
         raise argparse.ArgumentTypeError("must be from 1 to 10000")
     return number
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if abs(number) >= 2**63:
+        raise argparse.ArgumentTypeError("is larger than any number that is stored")
+    return number
+
+
+def _identity(text: str) -> str:
+    """A UUID in its stored spelling; others stay as they are."""
+    return canonical_uuid(text) or text
 
 
 def _moment(text: str) -> datetime:

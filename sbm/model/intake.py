@@ -18,6 +18,9 @@ OUTCOMES: tuple[IntakeOutcome, ...] = get_args(IntakeOutcome)
 # A question about the account concerns so much time at most: else it would read all months.
 LONGEST_PERIOD = timedelta(days=31)
 
+_EARLIEST = datetime.min.replace(tzinfo=timezone.utc)
+_LATEST = datetime.max.replace(tzinfo=timezone.utc)
+
 # The fields whose values are told: they are not about a person. Longer numbers may be those of
 # telephones.
 _TOLD = frozenset(
@@ -88,10 +91,11 @@ def period(after: datetime | None, before: datetime | None, *, now: datetime) ->
     """
     if after is None:
         # Rows may be dated by another clock than that of ``now``.
-        end = datetime.max.replace(tzinfo=timezone.utc) if before is None else before
-        return Period(after=(before or now) - LONGEST_PERIOD, before=end)
+        end = _LATEST if before is None else before
+        beginning = max(before or now, _EARLIEST + LONGEST_PERIOD) - LONGEST_PERIOD
+        return Period(after=beginning, before=end)
     if before is None:
-        return Period(after=after, before=after + LONGEST_PERIOD)
+        return Period(after=after, before=min(after, _LATEST - LONGEST_PERIOD) + LONGEST_PERIOD)
     if before - after > LONGEST_PERIOD:
         raise PeriodTooLong
     return Period(after=after, before=before)

@@ -10,6 +10,7 @@ from sbm.model.paging import EndlessPage
 from sbm.model.timeline import PersonEvent, Plan, PlanClock
 from sbm.operations.refusals import NoSuchRow
 from sbm.store import people
+from sbm.store.postgres.storable import storable
 from sbm.store.postgres.transaction import Transaction
 
 
@@ -21,6 +22,8 @@ async def list_events(
     after: tuple[datetime, str, str] | None = None,
 ) -> EndlessPage[PersonEvent]:
     """The next events of a person; raises NoSuchRow if nothing at all is known of the person."""
+    if storable(identity) != identity:
+        raise NoSuchRow
     rows = await people.list_events(
         transaction, identity=identity, limit=limit + 1, after=after or people.START
     )

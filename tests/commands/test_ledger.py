@@ -8,7 +8,7 @@ import json
 
 from pytest_twisted import ensureDeferred
 
-from sbm.commands.running import FAILED, OK
+from sbm.commands.running import FAILED, MISUSED, OK
 from tests.arrange import Arranged
 from tests.commands.operator import Sbm
 from tests.web.resources.test_ledger import ROWS
@@ -50,3 +50,19 @@ async def test_the_versions_of_a_message_are_listed(sbm: Sbm, direct: Arranged) 
     assert lines[1].endswith("right")
     assert lines[2].endswith("wrong")
     assert (await sbm("ledger", "versions", "99")).status == FAILED
+
+
+@ensureDeferred
+async def test_a_person_is_found_in_any_spelling(sbm: Sbm, direct: Arranged) -> None:
+    identity = "6fb30d6b-ba06-4964-825e-20f93388b9fe"
+    direct.rows(ROWS, identity, 5)
+    for spelling in (identity, identity.upper(), identity.replace("-", "")):
+        found = (await sbm("ledger", "list", "--json", "--identity", spelling)).out.splitlines()
+        assert [json.loads(line)["identity"] for line in found] == [identity]
+
+
+@ensureDeferred
+async def test_numbers_that_no_row_can_have_are_refused(sbm: Sbm) -> None:
+    outcome = await sbm("ledger", "list", "--tick", "9" * 20)
+    assert outcome.status == MISUSED
+    assert "larger than any number" in outcome.stderr

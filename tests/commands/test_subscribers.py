@@ -29,6 +29,8 @@ async def test_a_person_is_shown_by_identity_and_by_subscription(
     assert '"pregnancy 1 eng"' in shown.out
     assert "registered" in shown.out.splitlines()[-1]
 
+    assert (await sbm("subscriber", "show", identity.upper())).out == shown.out
+
     direct.rows("DELETE FROM subscriptions")
     found = await sbm("subscriber", "show", str(subscription), "--json")
     told = json.loads(found.out)

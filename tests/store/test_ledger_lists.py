@@ -29,7 +29,7 @@ register_uuid()
 
 MONTHS = 24
 A_MONTH = 4000
-# As many as a month has with a million sends a week, as statistics tell it: a hundred million in all.
+# Statistics then tell of a million sends a week, which are a hundred million in all.
 TOLD_FACTOR = 4_300_000 / A_MONTH
 LIMIT = 20
 

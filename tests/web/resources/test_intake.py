@@ -240,6 +240,14 @@ async def test_filters_find_one_kind_of_request(api: Api, query: str) -> None:
     assert [(row["outcome"], row["request_id"]) for row in found] == [("refused", "r1")]
 
 
+@pytest.mark.parametrize("path", [INTAKE, f"{INTAKE}counts/"])
+@pytest.mark.parametrize("name", ["received_after", "received_before"])
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+@pytest_twisted.ensureDeferred
+async def test_a_month_ends_where_time_does(api: Api, path: str, name: str, moment: str) -> None:
+    assert (await api.get(f"{path}?{name}={moment}")).status == 200
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_wrong_time_of_the_counts_is_refused_as_it_is_described(api: Api) -> None:
     refused = await api.get(f"{INTAKE}counts/?received_after=x")

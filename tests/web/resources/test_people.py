@@ -217,6 +217,7 @@ async def test_a_subscription_that_was_another_persons_is_in_both_stories(
 @pytest_twisted.ensureDeferred
 async def test_who_is_not_known_has_no_story(api: Api) -> None:
     assert (await api.get(f"/api/v1/identities/{uuid4()}/timeline/")).status == 404
+    assert (await api.get("/api/v1/identities/%00/timeline/")).status == 404
     assert (await api.get("/api/v1/identities/")).status == 404
 
 
