@@ -1141,6 +1141,8 @@ SELECT CASE
        WHEN reason LIKE 'the subscription is not active%' THEN 'inactive'
        WHEN reason LIKE 'the subscription is in error%' THEN 'in-error'
        WHEN reason LIKE 'the subscription was deleted%' THEN 'deleted'
+       WHEN stage = 'content' AND reason LIKE 'message % is missing in %: the subscription waits for it'
+       THEN 'no-translation'
        WHEN stage = 'content' AND reason LIKE '% has no message in %' THEN 'no-language'
        WHEN stage = 'content' AND reason LIKE '% has no further message in %' THEN 'at-end'
        WHEN stage = 'content' THEN 'content'

@@ -30,6 +30,7 @@ REASON_KINDS: Mapping[str, str] = {
     "in-error": "the subscription was in error",
     "deleted": "the subscription was deleted",
     "no-language": "the message set has no message in the language",
+    "no-translation": "the message is not translated, and the subscription waits for it",
     "at-end": "the subscription is beyond the last message",
     "content": "the message or the prepend cannot be sent",
     "no-address": "the person has no address",

@@ -150,6 +150,8 @@ async def test_a_subscription_waits_and_gets_the_message_at_the_tick_after_its_t
         "content",
         "message 2 of pregnancy is missing in zul_ZA: the subscription waits for it",
     )
+    kinds = direct.rows("SELECT reason_kind(kind, outcome, stage, reason) AS kind FROM ledger")
+    assert {row["kind"] for row in kinds} == {None, "no-translation"}
     standing = direct.subscription(reader)
     assert (standing["next_sequence_number"], standing["active"]) == (2, True)
     assert direct.rows("SELECT FROM failed_tasks") == []

@@ -269,6 +269,11 @@ async def test_people_read_is_needed(api: Api, direct: Arranged) -> None:
         ("next", "skipped", "trigger", "the subscription is in error", "in-error"),
         ("next", "skipped", "trigger", "the subscription was deleted", "deleted"),
         ("next", "failed", "content", "pregnancy has no message in zul_ZA", "no-language"),
+        (
+            *("next", "skipped", "content"),
+            "message 2 of pregnancy is missing in zul_ZA: the subscription waits for it",
+            "no-translation",
+        ),
         ("next", "skipped", "content", "pregnancy has no further message in eng: x", "at-end"),
         ("next", "failed", "content", "message 3 of pregnancy has no text", "content"),
         ("next", "failed", "address", "the identity has no address", "no-address"),
