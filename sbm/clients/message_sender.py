@@ -155,14 +155,17 @@ class MessageSender:
         Later ones are left out, also if the service does not. Raises as ``pages`` does.
         """
         query = (*_question([], after), ("before", _moment(before)), ("ordering", "created_at"))
-        is_ordered, last = True, _LONG_AGO
+        is_ordered, last, newest = True, _LONG_AGO, _LONG_AGO
         async for rows in self._rows(query, None):
             own = [one for one in await self._own(rows) if one.created_at <= before]
             times = [last, *(at for at in map(_stored_at, rows) if at is not None)]
             is_ordered = is_ordered and times == sorted(times)
+            newest = max(newest, *times)
             if is_ordered:
                 last = times[-1]
             yield OutboundPage(own=own, until=min(max(last, after), before))
+        if not is_ordered:
+            yield OutboundPage(own=[], until=min(max(newest, after), before))
 
     async def _rows(self, first: QueryPairs, most: int | None) -> AsyncGenerator[list[Any], None]:
         """The rows of each page of a list, from this query on."""

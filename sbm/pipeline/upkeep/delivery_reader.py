@@ -96,24 +96,28 @@ class DeliveryReader:
             self._breaker.fail(error)
             return
         self._breaker.succeed()
-        until = reading.end if page is None else max(page.until, reading.until)
+        if page is None:
+            self._tell(look, reading.end)
+            await self._leave(look, REST)
+            return
+        until = max(page.until, reading.until)
         noted = await self._database.transact(
             deliveries.note,
             look=look,
             owner=self._owner,
             lease=self._lease,
             until=until,
-            outbounds=() if page is None else page.own,
+            outbounds=page.own,
             is_final=is_final,
         )
         if noted is None:
             return  # another daemon goes on from the stored place
         self._telemetry.count("deliveries.noted", noted)
+        self._tell(look, until)
+        self._readings[look] = evolve(reading, until=until)
+
+    def _tell(self, look: DeliveryLook, until: datetime) -> None:
         self._telemetry.gauge("deliveries.read_until", until.timestamp(), look=look)
-        if page is None:
-            await self._leave(look, REST)
-        else:
-            self._readings[look] = evolve(reading, until=until)
 
     async def _leave(self, look: DeliveryLook, rest: timedelta) -> None:
         await self._database.transact(
