@@ -282,6 +282,17 @@ class TestPlans:
         assert first["at"] < second["at"]
 
     @pytest_twisted.ensureDeferred
+    async def test_a_live_send_beyond_the_end_has_no_message(
+        self, api: Api, direct: Arranged
+    ) -> None:
+        made = await self.subscribed(api, direct)
+        await api.database.transact(sends.owe, subscription_id=UUID(made["id"]))
+        direct.rows("UPDATE subscriptions SET next_sequence_number = 9")
+        plan = await self.plan(api)
+        assert plan["messages"] == []
+        assert plan["obstacles"] == ["pregnancy has no message in eng from number 9 on"]
+
+    @pytest_twisted.ensureDeferred
     async def test_the_languages_of_a_fallback_are_told(self, api: Api, direct: Arranged) -> None:
         await self.subscribed(api, direct, lang="zul")
         direct.rows("DELETE FROM messages WHERE lang = 'zul' AND sequence_number = 1")
