@@ -51,8 +51,8 @@ class InTransaction(Generic[Result]):
     ``work`` may run more than once, so it has no effects outside the transaction. ``reply`` makes
     the reply after the commit: it has the effects, and may take long. If all statements of the work
     only read, say ``only_reads``: that saves the COMMIT. If there is ``refused``, it is called
-    after the work of a request with a user was rolled back, with the error; and then all is done to
-    its end, even if the client goes away meanwhile.
+    after the work of a request with a user was rolled back, with the error; and once the user is
+    known, all is done to its end, even if the client goes away meanwhile.
     """
 
     work: Callable[[Transaction, ApiRequest], Awaitable[Result]]
@@ -156,8 +156,13 @@ class Endpoint:
                 return await self._transacted(method, credentials, admitted, found)
             # When the client has gone, its body is closed.
             content = content_of(request)
-            work = self._transacted(method, credentials, admitted, found)
-            return await shielded(Deferred.fromCoroutine(work))
+            work = Deferred.fromCoroutine(self._transacted(method, credentials, admitted, found))
+            try:
+                return await shielded(work)
+            except CancelledError:
+                if not found:  # the work of strangers would pile up
+                    work.cancel()
+                raise
         user = await self.authentication.user_of(
             request, needed=needs_user, calls_back=needs.admits_scheduler
         )

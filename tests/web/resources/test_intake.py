@@ -280,6 +280,32 @@ async def test_the_key_of_a_request_is_told(api: Api) -> None:
     ]
 
 
+async def leave(api: Api, direct: Arranged, bodies: list[Any]) -> None:
+    """Clients who go away while their requests wait for a lock."""
+    clients = []
+    for data in bodies:
+        body = json.dumps({"data": data}).encode()
+        start = head(api, f"POST {REQUEST}", f"Content-Length: {len(body)}", JSON)
+        clients.append(await over_socket(api, start + body))
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    await comes_true(lambda: direct.value(waiting) == len(bodies))
+    for client in clients:
+        client.hang_up()
+    assert (await api.client.get(f"{api.base}/api/v1/openapi.json")).code == 200
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_goes_away_before_its_user_is_known_leaves_no_work(
+    api: Api, database_uri: str, direct: Arranged
+) -> None:
+    one = await api.subscription()
+    with contextlib.closing(psycopg2.connect(database_uri)) as other:
+        other.cursor().execute("LOCK TABLE users")
+        await leave(api, direct, [asked(one)] * 2)
+    assert (await api.post(REQUEST, {"data": asked(one)})).status == 201
+    assert direct.value("SELECT count(*) FROM subscriptions") == 2
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_request_whose_client_has_gone_is_noted_too(
     api: Api, database_uri: str, direct: Arranged
@@ -287,17 +313,8 @@ async def test_a_request_whose_client_has_gone_is_noted_too(
     one = await api.subscription()
     bodies = [asked(one), asked(one, schedule=999), {"identity": IDENTITY}]
     with contextlib.closing(psycopg2.connect(database_uri)) as other:
-        other.cursor().execute("LOCK TABLE users")
-        clients = []
-        for data in bodies:
-            body = json.dumps({"data": data}).encode()
-            start = head(api, f"POST {REQUEST}", f"Content-Length: {len(body)}", JSON)
-            clients.append(await over_socket(api, start + body))
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        await comes_true(lambda: direct.value(waiting) == len(bodies))
-        for client in clients:
-            client.hang_up()
-        assert (await api.client.get(f"{api.base}/api/v1/openapi.json")).code == 200
+        other.cursor().execute("LOCK TABLE intake")
+        await leave(api, direct, bodies)
     await comes_true(lambda: direct.value("SELECT count(*) FROM intake") == 1 + len(bodies))
     found = Counter(row["outcome"] for row in await entries(api))
     assert found == {"created": 2, "refused": 2}
