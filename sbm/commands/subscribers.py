@@ -134,6 +134,10 @@ def _parts_of_ledger(details: Mapping[str, Any]) -> Iterator[str]:
 
 def _parts_of_audit(event: PersonEvent) -> Iterator[str]:
     yield event.details["action"]
+    if event.event == "registered":
+        for name, told in (("request", "request_id"), ("key", "idempotency_key")):
+            if event.details[told]:
+                yield f"{name} {event.details[told]}"
     if event.event == "changed":
         before, after = event.details["before"] or {}, event.details["after"] or {}
         for name, value in after.items():

@@ -7,7 +7,10 @@ import json
 from pytest_twisted import ensureDeferred
 
 from sbm.commands.running import FAILED, OK
+from sbm.model.author import Author
+from sbm.store import subscriptions
 from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 from tests.commands.operator import Sbm
 from tests.web.resources.test_people import tick, two_sets
@@ -41,3 +44,34 @@ async def test_a_person_is_shown_by_identity_and_by_subscription(
 @ensureDeferred
 async def test_who_is_not_known_is_told_so(sbm: Sbm) -> None:
     assert (await sbm("subscriber", "show", "nobody")).status == FAILED
+
+
+@ensureDeferred
+async def test_a_registration_is_told_with_its_request_and_its_key(
+    sbm: Sbm, database: Database, direct: Arranged
+) -> None:
+    schedule, pregnancy, _ = two_sets(direct)
+
+    async def register(transaction: Transaction) -> None:
+        transaction.author = Author(
+            actor="hub", action="POST /x", request_id="r-17", idempotency_key="k-18"
+        )
+        await subscriptions.create(
+            transaction,
+            version=1,
+            identity="someone",
+            messageset_id=pregnancy,
+            next_sequence_number=1,
+            initial_sequence_number=1,
+            lang="eng",
+            active=True,
+            completed=False,
+            schedule_id=schedule,
+            process_status=0,
+            metadata=None,
+            created_by=None,
+        )
+
+    await database.transact(register)
+    last = (await sbm("subscriber", "show", "someone")).out.splitlines()[-1]
+    assert last.split(maxsplit=2)[2:] == ["registered  hub  POST /x; request r-17; key k-18"]
