@@ -145,6 +145,33 @@ BEGIN
 END
 $$;
 
+-- They belong to the same role as the ledger, and the same roles may use them. The functions work as
+-- that role, so they could not make partitions of another one's table.
+DO $$
+DECLARE
+    owner name := (SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'ledger'::regclass);
+    made text;
+    one record;
+BEGIN
+    FOREACH made IN ARRAY ARRAY['deliveries', 'deliveries_default', 'delivery_counts',
+                                'undelivered_people', 'delivery_places'] LOOP
+        IF owner <> current_user THEN
+            EXECUTE format('ALTER TABLE %I OWNER TO %I', made, owner);
+        END IF;
+        FOR one IN
+            SELECT CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END
+                       AS grantee,
+                   string_agg(privilege_type, ', ') AS privileges
+              FROM pg_class, aclexplode(relacl)
+             WHERE pg_class.oid = 'ledger'::regclass AND grantee <> relowner
+             GROUP BY 1
+        LOOP
+            EXECUTE format('GRANT %s ON %I TO %s', one.privileges, made, one.grantee);
+        END LOOP;
+    END LOOP;
+END
+$$;
+
 SELECT make_partitions('deliveries', 2);
 
 INSERT INTO schema_migrations (name) VALUES ('0051_note_deliveries');

@@ -2,8 +2,7 @@
 -- them. Now each one that is authenticated ends in one row. The statement that makes the
 -- subscription writes the row, too, so a registration costs no more round trips than before.
 --
--- It is partitioned by month, as the ledger and the audit are. So the functions for the partitions
--- find the column of the time by themselves, and serve every such table.
+-- It is partitioned by month, as the ledger and the audit are.
 BEGIN;
 SELECT pg_advisory_xact_lock(736266, 1);
 

@@ -42,7 +42,8 @@ _LIST_FOREIGN_PARTITIONS = """
     SELECT child.relname, pg_get_userbyid(child.relowner), pg_get_userbyid(parent.relowner)
       FROM pg_inherits
       JOIN pg_class child ON child.oid = inhrelid JOIN pg_class parent ON parent.oid = inhparent
-     WHERE inhparent IN (to_regclass('ledger'), to_regclass('audit'), to_regclass('intake'))
+     WHERE inhparent IN (to_regclass('ledger'), to_regclass('audit'), to_regclass('deliveries'),
+                         to_regclass('intake'))
        AND child.relowner <> parent.relowner
      ORDER BY child.relname
 """

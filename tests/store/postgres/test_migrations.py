@@ -267,7 +267,9 @@ def test_a_lock_is_not_waited_for_for_long_but_tried_again_and_told(
     assert set(pauses) == {migrations.PAUSE_SECONDS}
 
 
-# The owner of the ledger's partitions
+# The owner of the partitions
+
+PARENTS = {"ledger", "audit", "deliveries", "intake"}
 
 
 @define(eq=False, kw_only=True)
@@ -303,7 +305,7 @@ def roles(empty_uri: str) -> Iterator[Roles]:
         )
         yield roles
         direct.rows(
-            f"DROP OWNED BY {roles.owner}, {roles.member}; ALTER DATABASE {name} OWNER TO"
+            f"DROP OWNED BY {roles.owner}, {roles.member} CASCADE; ALTER DATABASE {name} OWNER TO"
             f" CURRENT_USER; DROP ROLE {roles.member}, {roles.owner}"
         )
 
@@ -362,6 +364,28 @@ def test_partitions_that_cannot_be_given_are_told_before_anything_is_applied(
     assert f'ALTER TABLE "{name}" OWNER TO "{roles.owner}"' in str(caught.value)
     assert f"{name} belongs to {roles.member}" in str(caught.value)
     assert len(migrations.status(roles.uri).applied) == 6
+
+
+@pytest.mark.parametrize("by", ["owner", "member", "superuser"])
+def test_tables_with_partitions_that_an_upgrade_makes_are_the_owners_of_the_ledger(
+    roles: Roles, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = files()
+    monkeypatch.setattr(migrations, "_files", lambda: released[:48])
+    migrations.migrate(roles.of(roles.owner))
+    monkeypatch.undo()
+    uris = {"owner": roles.of(roles.owner), "member": roles.of(roles.member)}
+    migrations.migrate(uris.get(by, roles.uri))
+    with arranged(roles.of(roles.owner)) as direct:
+        rows = direct.rows(
+            "SELECT parent.relname, pg_get_userbyid(child.relowner) AS owner"
+            " FROM pg_inherits JOIN pg_class parent ON parent.oid = inhparent"
+            " JOIN pg_class child ON child.oid = inhrelid WHERE parent.relkind = 'p'"
+        )
+        assert {row["relname"] for row in rows} == PARENTS
+        assert {row["owner"] for row in rows} == {roles.owner}
+        for parent in sorted(PARENTS):
+            direct.rows("SELECT make_partitions(%s, 5), drop_partitions(%s, 1)", parent, parent)
 
 
 def test_an_old_server_is_refused() -> None:
