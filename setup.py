@@ -61,6 +61,7 @@ setup(
         "psycopg2-binary",  # psycopg2 itself comes as source only, and wants a compiler
         "regex",  # knows the scripts of letters, and which characters are invisible
         "service-identity",
+        "smsutil",  # counts the short messages of a text
         "tqdm",  # shows how far a long command has come
         "treq",
         "twisted[conch,tls]",  # conch: SFTP to the voice vendor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -15,6 +16,13 @@ from attrs import frozen
 HoldReason = Literal["paused", "hours", "braked", "canary"]
 
 HOLDS: tuple[HoldReason, ...] = get_args(HoldReason)
+
+HOLD_SENTENCES: Mapping[HoldReason, str] = {
+    "paused": "it is paused",
+    "hours": "it waits for its hours",
+    "braked": "its tick was stopped by its brake, and waits for a person",
+    "canary": "its tick waits for a person after its first messages",
+}
 
 
 @frozen(kw_only=True)

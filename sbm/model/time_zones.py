@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from attrs import frozen
@@ -31,6 +32,10 @@ class ZonedCron:
 
     cron: Cron
     time_zone: ZoneInfo
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        """The next moment when it is due; None: it never is."""
+        return self.cron.next_after(moment, self.time_zone)
 
 
 @frozen(kw_only=True)

@@ -12,20 +12,13 @@ from attrs import field, frozen
 
 from sbm.model.content_rules import joined
 from sbm.model.cron import Cron
-from sbm.model.hold import HoldReason
+from sbm.model.hold import HOLD_SENTENCES, HoldReason
 from sbm.model.scheduler_call import Scheduling
 from sbm.model.tick_times import cron_of
 from sbm.model.time_zones import TimeZones
 
 # How many messages are planned.
 PLANNED = 5
-
-_HOLDS: Mapping[HoldReason, str] = {
-    "paused": "it is paused",
-    "hours": "it waits for its hours",
-    "braked": "its tick was stopped by its brake, and waits for a person",
-    "canary": "its tick waits for a person after its first messages",
-}
 
 
 @frozen(kw_only=True)
@@ -215,7 +208,7 @@ class PlannedSubscription:
         if self.paused_for is not None:
             yield f"it is paused: {self.paused_for}"
         elif self.live_hold is not None:
-            yield _HOLDS[self.live_hold]
+            yield HOLD_SENTENCES[self.live_hold]
         if self.live_state == "unknown":
             yield "the outcome of its last send is not known yet"
         elif self.live_state == "owed" and self.live_reason:

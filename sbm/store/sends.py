@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -338,10 +339,20 @@ def _double(*, send_id: uuid.UUID, outbound_id: str) -> tuple[uuid.UUID, str]:
     return send_id, outbound_id
 
 
-def _send(
-    owner: uuid.UUID,
+def _send(owner: uuid.UUID, *, subscribed: bool, answers: list[str], **columns: Any) -> Send:
+    content = {name: columns.pop(name) for name in _CONTENT_COLUMNS}
+    claimed_number = columns.pop("claimed_number")
+    return Send(
+        owner=owner,
+        recipient=recipient(**content) if subscribed else None,
+        answers=tuple(answers),
+        sequence_number=claimed_number,
+        **columns,
+    )
+
+
+def recipient(
     *,
-    subscribed: bool,
     active: bool,
     completed: bool,
     process_status: int,
@@ -355,11 +366,9 @@ def _send(
     text_content: str | None,
     file_name: str | None,
     metadata: Any,
-    claimed_number: int | None,
-    answers: list[str],
-    **columns: Any,
-) -> Send:
-    message = recipient = None
+) -> Recipient:
+    """A subscription with the message that is next, of the columns of a claim."""
+    message = None
     if sequence_number is not None:
         message = MessageToSend(
             sequence_number=sequence_number,
@@ -367,23 +376,18 @@ def _send(
             file_name=file_name,
             metadata=metadata,
         )
-    if subscribed:
-        recipient = Recipient(
-            active=active,
-            completed=completed,
-            process_status=process_status,
-            lang=lang,
-            messageset_id=messageset_id,
-            messageset=short_name,
-            content_type=content_type,
-            channel=channel,
-            message=message,
-            lack=lack,
-        )
-    return Send(
-        owner=owner,
-        recipient=recipient,
-        answers=tuple(answers),
-        sequence_number=claimed_number,
-        **columns,
+    return Recipient(
+        active=active,
+        completed=completed,
+        process_status=process_status,
+        lang=lang,
+        messageset_id=messageset_id,
+        messageset=short_name,
+        content_type=content_type,
+        channel=channel,
+        message=message,
+        lack=lack,
     )
+
+
+_CONTENT_COLUMNS = tuple(inspect.signature(recipient).parameters)

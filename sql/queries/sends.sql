@@ -74,17 +74,12 @@ SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
 -- Lease these sends, which are locked, and return all data for their delivery. The claimed set,
 -- numbers, language and prepend are stored: a step is compared with them later; so is the version
 -- of the message, which the ledger names. A resend has the message that was fixed for it, in the set
--- and language of that message. If there is no next message, lack says why: the set has none in this
--- language; or the subscription waits for the translation of a message, whose number is claimed; or
--- the content changed less than %(content_settle)s before the send was owed, so that an editor may
--- still be working; or else the subscription is at the end. The look-up is done only for these rows.
--- (If a wrong clock owed a send in the future, the time of now counts.) A send that is in the wrong
--- queue, because its
--- subscription was moved while it was being owed, is not claimed: it moves to its queue, which may
--- be held back. The limits of its schedule and set are the same for all sends of a queue: their
--- rate, for how long messages may still leave, and when what is asked for becomes too old. A later
--- tick of the schedule asks for it again. (A tick may have been expanded long after it came, so the
--- time of the tick counts, and not when its send was owed.)
+-- and language of that message. The look-up is done only for these rows. A send that is in the wrong
+-- queue, because its subscription was moved while it was being owed, is not claimed: it moves to its
+-- queue, which may be held back. The limits of its schedule and set are the same for all sends of a
+-- queue: their rate, for how long messages may still leave, and when what is asked for becomes too
+-- old. A later tick of the schedule asks for it again. (A tick may have been expanded long after it
+-- came, so the time of the tick counts, and not when its send was owed.)
 WITH due AS MATERIALIZED (
     SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang, owed_at,
            tick_id, wanted_at, queue_schedule_id, queue_messageset_id
@@ -105,13 +100,7 @@ WITH due AS MATERIALIZED (
            SELECT LEAST(schedules.max_age, messagesets.max_age) AS max_age) least
 ), work AS MATERIALIZED (
     SELECT due.id, s.id IS NOT NULL AS subscribed, s.active, s.completed, s.process_status,
-           which.messageset_id, s.next_sequence_number,
-           CASE WHEN due.kind = 'next' THEN COALESCE(m.lang, s.lang)
-                ELSE which.lang END AS lang, ms.short_name, ms.content_type,
-           ms.channel, m.sequence_number, m.text_content, m.metadata, m.version_id,
-           b.content AS file_name,
-           CASE WHEN due.kind = 'resend' THEN due.sequence_number
-                ELSE COALESCE(m.sequence_number, place.number) END AS claimed_number,
+           {content},
            s.schedule_id IS NOT NULL
            AND (s.schedule_id <> due.queue_schedule_id
                 OR COALESCE(which.messageset_id, due.queue_messageset_id)
@@ -119,16 +108,7 @@ WITH due AS MATERIALIZED (
            limits.max_rate, EXTRACT(epoch FROM limits.leaves_for)::float8 AS leaves_for,
            COALESCE(GREATEST(COALESCE(limits.asked_at, LEAST(due.owed_at, now())),
                              due.wanted_at) < limits.oldest, false) AS is_too_old,
-           CASE WHEN given.type = 'string'
-                THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS prepend,
-           NULLIF(NULLIF(given.type, 'string'), 'null') AS odd_prepend,
-           CASE WHEN due.kind = 'next' AND m.id IS NULL
-                THEN CASE WHEN place.number IS NOT NULL THEN 'translation'
-                          WHEN NOT EXISTS (SELECT FROM places(s.messageset_id, s.lang) OFFSET 0)
-                          THEN 'content'
-                          WHEN has_changed_since(s.messageset_id, s.lang, LEAST(due.owed_at, now())
-                                                 - %(content_settle)s::interval) THEN 'rest'
-                          ELSE 'end' END END AS lack
+           {prepend}
       FROM due
       JOIN limits ON limits.tick_id = due.tick_id
                  AND limits.schedule_id = due.queue_schedule_id
@@ -139,25 +119,9 @@ WITH due AS MATERIALIZED (
            SELECT CASE WHEN due.kind = 'resend' THEN due.messageset_id
                        ELSE s.messageset_id END AS messageset_id,
                   CASE WHEN due.kind = 'resend' THEN due.lang ELSE s.lang END AS lang) which
-      LEFT JOIN messagesets ms ON ms.id = which.messageset_id
+      {content_of_due}
      CROSS JOIN LATERAL (
-           SELECT CASE WHEN due.kind = 'resend' THEN due.message_id
-                       ELSE (SELECT id FROM messages
-                              WHERE messageset_id = s.messageset_id AND lang = s.lang
-                                AND sequence_number = s.next_sequence_number) END AS message_id
-           OFFSET 0) exact
-      LEFT JOIN LATERAL (
-           SELECT message_id, sequence_number AS number
-             FROM next_place(s.messageset_id, s.lang, s.next_sequence_number)
-            WHERE due.kind = 'next' AND exact.message_id IS NULL
-           OFFSET 0) place ON true
-      LEFT JOIN LATERAL (
-           SELECT * FROM messages WHERE id = COALESCE(exact.message_id, place.message_id)
-           OFFSET 0) m ON true
-      LEFT JOIN binary_contents b ON b.id = m.binary_content_id
-     CROSS JOIN LATERAL (
-           SELECT CASE WHEN due.kind = 'next' AND jsonb_typeof(s.metadata) = 'object'
-                       THEN jsonb_typeof(s.metadata -> 'prepend_next_delivery') END AS type) given
+           SELECT CASE WHEN due.kind = 'next' THEN {given_prepend} END AS type) given
 ), moved AS (
     UPDATE sends
        SET queue_schedule_id = work.schedule_id,
@@ -279,17 +243,8 @@ WITH outcomes AS MATERIALIZED (
     SELECT s.id, s.active, settled.id AS send_id, settled.at_end, settled.sequence_number, a.steps,
            a.ends,
            a.ends OR a.steps AND NOT (
-               EXISTS (SELECT FROM messages m
-                        WHERE m.messageset_id = s.messageset_id AND m.lang = s.lang
-                          AND m.sequence_number = settled.sequence_number::bigint + 1
-                       OFFSET 0)
-               OR EXISTS (SELECT FROM next_place(s.messageset_id, s.lang,
-                                                 settled.sequence_number::bigint + 1))) AS finishes,
-           CASE WHEN a.ends THEN EXISTS (
-               SELECT FROM ledger
-                WHERE ledger.subscription_id = s.id AND ledger.messageset_id = s.messageset_id
-                  AND kind = 'next' AND (outcome IN ('sent', 'adopted', 'dry-run') OR is_assumed)
-               OFFSET 0) ELSE true END AS was_sent_to,
+               {has_more}) AS finishes,
+           CASE WHEN a.ends THEN {was_sent_to} ELSE true END AS was_sent_to,
            CASE WHEN settled.delivered THEN settled.prepend END AS carried,
            settled.unaddressed AND NOT s.completed AS unaddressed
       FROM settled
@@ -339,8 +294,7 @@ WITH outcomes AS MATERIALIZED (
                 WHEN standing.ends IS NOT TRUE
                 THEN 'the subscription, or the content of its set, changed meanwhile'
                 WHEN NOT was_sent_to
-                THEN why || '; no message of the set was sent to it from here, so that no next set'
-                     || ' begins'
+                THEN why || {no_next_set}
                 ELSE why END,
            subscription_id, identity, messageset_id, settled.sequence_number, lang, attempt,
            outbound_id, owed_at, first_attempt_at, actor, assumed, message_version_id,

@@ -7,59 +7,13 @@ SELECT id FROM schedules WHERE id = %(schedule_id)s FOR NO KEY UPDATE;
 -- name: open_tick :maybe
 -- Open a tick for a schedule that is locked: by a POST-back, or by the built-in clock, once for
 -- every moment (no row: that one exists). Later, expand_tick owes a send to each of its members.
--- The snapshot of this statement decides who the members are. If a tick of the last hour is still
--- being sent (it is being expanded, or some of its sends are owed or claimed), this tick follows
--- the latest such tick, and the members of that one are not owed a second send. Older ticks are
--- late because of an incident, and do not prevent the sends that are due now. Ticks that
--- only skip the members of an earlier tick, which was sent meanwhile, do not prevent them, either:
--- a member of such a tick is not skipped again. Otherwise, if ticks came faster than they can be
--- expanded, they would follow each other for ever, and nothing would be sent. (The latest ticks are
--- read: as many as come in an hour, if one comes every second. The time of a tick is corrected by
--- later jumps of the clock, as clock_shift does: else a tick of a clock that was wrong by a day
--- could count as one of the last hour for a day. The correction is written out here, as there are
--- many ticks.) If a time is still in the future, it was written by a wrong clock that no daemon
--- noticed. Times are compared with clock_timestamp(): a transaction that began later may have
--- locked the schedule first, and its tick and sends are then later than the now() of this one. The
--- ids of the sends follow from the moment of the tick: if one of the latest ticks has the same
--- moment, a repetition makes them other ones.
-WITH latest AS MATERIALIZED (
-    SELECT id, state, due_at, created_at, follows, follows_beyond FROM ticks
-     WHERE schedule_id = %(schedule_id)s AND source <> 'single'
-     ORDER BY id DESC LIMIT 3600
-), recent AS MATERIALIZED (
-    SELECT id, state = 'expanding' AS is_expanding, follows, follows_beyond
-      FROM latest
-     WHERE state <> 'missed'
-       AND created_at + (SELECT COALESCE(sum(size), interval '0') FROM clock_jumps
-                          WHERE last_tick_id >= latest.id
-                            AND NOT latest.created_at BETWEEN earliest_at AND seen_at)
-           BETWEEN now() - interval '1 hour' AND clock_timestamp()
-), under_way AS (
-    SELECT min(id) AS first,
-           CASE WHEN bool_and(follows IS NOT NULL AND follows_beyond IS NULL)
-                THEN min(follows) END AS beyond
-      FROM recent
-     WHERE is_expanding
-        OR EXISTS (SELECT FROM sends
-                    WHERE state = 'owed' AND queue_tick_id = recent.id
-                      AND due_at <= (SELECT clock_timestamp())
-                   OFFSET 0)
-        OR id = ANY(ARRAY(SELECT queue_tick_id FROM sends WHERE state = 'claimed'))
-), tick AS (
+-- The snapshot of this statement decides who the members are.
+WITH {opening}, tick AS (
     INSERT INTO ticks (source, state, schedule_id, due_at, opened_by, snapshot, follows,
                        follows_beyond, repetition, skipped_by)
-    SELECT %(source)s, 'expanding', %(schedule_id)s, COALESCE(%(due_at)s::timestamptz, now()), %(opened_by)s,
-           pg_current_snapshot(), (SELECT max(id) FROM recent WHERE id >= under_way.first),
-           under_way.beyond,
-           CASE WHEN %(is_repeated)s
-                  OR EXISTS (SELECT FROM latest
-                              WHERE due_at = COALESCE(%(due_at)s::timestamptz, now()))
-                THEN gen_random_uuid() END,
-           (SELECT array_agg(id) FROM pauses
-             WHERE ended_at IS NULL AND kind = 'operator' AND on_ticks = 'skip'
-               AND COALESCE(lane, 'tick') = 'tick'
-               AND COALESCE(schedule_id, %(schedule_id)s) = %(schedule_id)s)
-      FROM under_way
+    SELECT %(source)s, 'expanding', schedule_id, due_at, %(opened_by)s, snapshot, follows,
+           follows_beyond, repetition, skipped_by
+      FROM opening
         ON CONFLICT (schedule_id, due_at) WHERE source = 'clock' DO NOTHING
     RETURNING id
 )
@@ -111,35 +65,21 @@ SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding' AND may_expand(ticks)
 -- this tick is in the ledger already, because it was found at the Message Sender, is skipped.
 WITH behind_last AS MATERIALIZED (
     SELECT id, schedule_id, due_at, repetition, snapshot, created_at, expanded_up_to, follows,
-           follows_beyond, skipped_by
+           follows_beyond, skipped_by, COALESCE(is_too_old(ticks), false) AS is_too_old
       FROM ticks
      WHERE state = 'expanding' AND may_expand(ticks) AND id > %(after)s
      ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), first_of_all AS MATERIALIZED (
     SELECT id, schedule_id, due_at, repetition, snapshot, created_at, expanded_up_to, follows,
-           follows_beyond, skipped_by
+           follows_beyond, skipped_by, COALESCE(is_too_old(ticks), false) AS is_too_old
       FROM ticks
      WHERE state = 'expanding' AND may_expand(ticks)
        AND NOT EXISTS (SELECT FROM behind_last)
      ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
+), this AS (
+    SELECT * FROM behind_last UNION ALL SELECT * FROM first_of_all
 ), tick AS MATERIALIZED (
-    SELECT this.*,
-           concat_ws(' ', installation.id, this.schedule_id, EXTRACT(epoch FROM this.due_at),
-                     this.repetition) AS moment,
-           COALESCE(LEAST(this.due_at, this.created_at) <= installation.ask_first_until, false)
-               AS is_doubted,
-           before.snapshot AS before_snapshot, before.created_at AS before_created_at,
-           before.skipped_by AS before_skipped_by,
-           COALESCE(is_too_old(whole), false) AS is_too_old,
-           beyond.snapshot AS beyond_snapshot, beyond.created_at AS beyond_created_at,
-           beyond.skipped_by AS beyond_skipped_by,
-           EXISTS (SELECT FROM schedules WHERE id = this.schedule_id AND max_age IS NOT NULL)
-           OR EXISTS (SELECT FROM messagesets WHERE max_age IS NOT NULL) AS has_max_age
-      FROM (SELECT * FROM behind_last UNION ALL SELECT * FROM first_of_all) this
-      LEFT JOIN ticks before ON before.id = this.follows
-      LEFT JOIN ticks beyond ON beyond.id = this.follows_beyond
-      JOIN ticks whole ON whole.id = this.id
-     CROSS JOIN installation
+    SELECT {tick_and_those_before}
 ), members AS MATERIALIZED (
     SELECT s.id, s.identity, s.schedule_id, s.messageset_id, s.lang, tick.id AS tick_id,
            member_send_id(tick.moment, s.id) AS send_id,
@@ -148,26 +88,11 @@ WITH behind_last AS MATERIALIZED (
                 WHERE ledger.identity = s.identity
                   AND ledger.send_id = member_send_id(tick.moment, s.id)
                OFFSET 0) ELSE false END AS is_settled,
-           tick.before_created_at IS NOT NULL
-           AND tick_covers(tick.before_snapshot, tick.before_created_at,
-                           s.joined_xid, s.joined_at, s.created_at)
-           AND NOT was_skipped(tick.before_skipped_by, s.messageset_id)
-           AND NOT (tick.beyond_created_at IS NOT NULL
-                    AND tick_covers(tick.beyond_snapshot, tick.beyond_created_at,
-                                    s.joined_xid, s.joined_at, s.created_at)
-                    AND NOT was_skipped(tick.beyond_skipped_by, s.messageset_id))
-           AND NOT (tick.has_max_age AND EXISTS (
-                        SELECT FROM ledger
-                         WHERE ledger.subscription_id = s.id
-                           AND settled_at >= tick.before_created_at - interval '1 day'
-                           AND tick_id = tick.follows AND reason = 'it is older than max_age'
-                        OFFSET 0)) AS is_spared,
-           was_skipped(tick.skipped_by, s.messageset_id) AS is_paused, tick.is_too_old
-      FROM tick CROSS JOIN LATERAL (
+           {is_spared}, tick.is_too_old
+      FROM tick CROSS JOIN (
            SELECT * FROM subscriptions
-            WHERE schedule_id = tick.schedule_id AND active AND NOT completed
-              AND process_status >= 0 AND id > tick.expanded_up_to
-              AND tick_covers(tick.snapshot, tick.created_at, joined_xid, joined_at, created_at)
+            WHERE {is_member}
+              AND id > (SELECT expanded_up_to FROM tick)
             ORDER BY id LIMIT %(limit)s) s
 ), owed AS (
     INSERT INTO sends (id, kind, lane, subscription_id, identity, tick_id, queue_schedule_id,
@@ -181,11 +106,7 @@ WITH behind_last AS MATERIALIZED (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, lang)
     SELECT gen_random_uuid(), tick_id, 'next', 'skipped', 'trigger',
-           CASE WHEN is_settled THEN 'the Message Sender had the message of this tick already'
-                WHEN is_paused THEN 'it was paused when the tick came'
-                WHEN is_spared THEN 'the tick before it was still being sent'
-                WHEN is_too_old THEN 'it is older than max_age'
-                ELSE 'a message is already owed to the subscription' END,
+           {why_skipped},
            id, identity, messageset_id, lang
       FROM members WHERE NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)
 ), expansion AS (

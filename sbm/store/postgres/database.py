@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import psycopg2
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.application.service import Service
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, DeferredSemaphore
@@ -46,6 +46,20 @@ RESTART_SECONDS = 20.0
 # that its client is gone, and answers within 5 s after it is back. Callers may wait for a minute,
 # as proxies do.
 LOOK_SECONDS = 20.0
+
+
+@frozen(kw_only=True)
+class _Purpose:
+    """What a transaction is for; one that ``is_snapshot`` is rolled back at its end."""
+
+    only_reads: bool = False
+    is_snapshot: bool = False
+
+
+_WRITING = _Purpose()
+_READING = _Purpose(only_reads=True)
+_SNAPSHOT = _Purpose(only_reads=True, is_snapshot=True)
+_REHEARSING = _Purpose(is_snapshot=True)
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -102,7 +116,7 @@ class Database(Service):
         the transaction. Raises DatabaseUnavailable, or CommitUnknown if the connection was lost
         during COMMIT and it cannot be found out whether the transaction was committed.
         """
-        return await self._restarted(False, work, *args, **kwargs)
+        return await self._restarted(_WRITING, work, *args, **kwargs)
 
     async def read(
         self,
@@ -115,11 +129,35 @@ class Database(Service):
         There is nothing to commit, which saves a round trip. Raises DatabaseUnavailable, or
         StatementMisused for a statement that may write.
         """
-        return await self._restarted(True, work, *args, **kwargs)
+        return await self._restarted(_READING, work, *args, **kwargs)
+
+    async def read_snapshot(
+        self,
+        work: Callable[Concatenate[Transaction, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run ``work(transaction, …)``, all of whose statements read the same snapshot.
+
+        Raises DatabaseUnavailable, or StatementMisused for a statement that may write.
+        """
+        return await self._restarted(_SNAPSHOT, work, *args, **kwargs)
+
+    async def rehearse(
+        self,
+        work: Callable[Concatenate[Transaction, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run ``work(transaction, …)`` on one snapshot, and roll back whatever it changes.
+
+        Raises DatabaseUnavailable.
+        """
+        return await self._restarted(_REHEARSING, work, *args, **kwargs)
 
     async def _restarted(
         self,
-        only_reads: bool,  # the arguments of the work come after it
+        purpose: _Purpose,  # the arguments of the work come after it
         work: Callable[Concatenate[Transaction, P], Awaitable[T]],
         *args: P.args,
         **kwargs: P.kwargs,
@@ -127,7 +165,7 @@ class Database(Service):
         restart_until = self._reactor.seconds() + RESTART_SECONDS
         for restart in range(RESTARTS + 1):
             try:
-                return await self._attempt(only_reads, work, *args, **kwargs)
+                return await self._attempt(purpose, work, *args, **kwargs)
             except (NotDone, psycopg2.extensions.TransactionRollbackError) as error:
                 if restart == RESTARTS or self._reactor.seconds() > restart_until:
                     raise DatabaseUnavailable(one_line(error)) from error
@@ -135,7 +173,7 @@ class Database(Service):
 
     async def _attempt(
         self,
-        only_reads: bool,
+        purpose: _Purpose,
         work: Callable[Concatenate[Transaction, P], Awaitable[T]],
         *args: P.args,
         **kwargs: P.kwargs,
@@ -145,11 +183,15 @@ class Database(Service):
             transaction = Transaction(
                 reactor=self._reactor,
                 connection=connection,
-                only_reads=only_reads,
-                author=self.author,
+                only_reads=purpose.only_reads,
+                is_snapshot=purpose.is_snapshot,
+                author=None if purpose.is_snapshot else self.author,
             )
             try:
                 result = await work(transaction, *args, **kwargs)
+                if purpose.is_snapshot:
+                    await self._roll_back(connection)
+                    return result
                 pending = await self._pending(transaction, connection)
             except Exception as error:
                 await self._undo(connection, error)

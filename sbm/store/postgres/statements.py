@@ -28,11 +28,14 @@ that says what the statement is for, and then the SQL::
 ``-- prompt``
     The server answers it at once. If it is the first of its transaction, it is sent with BEGIN.
 
+``-- long``
+    It may take minutes, as it reads all subscriptions, for example.
 ``-- tells: transaction``
     Its row has two more columns, ``transaction_id`` and ``pid``, for ``commits``. So no round trip
     is needed to find them before COMMIT.
 
-``{columns}`` stands for the list of columns at the head of the file, below ``-- columns:``.
+``{columns}`` stands for the list of columns at the head of the file, below ``-- columns:``. Other
+names in braces stand for parts that several statements share: ``sql/queries/parts.sql`` has them.
 
 A condition in square brackets, in lines of its own, is left out if its parameter is null::
 
@@ -46,6 +49,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -59,15 +63,20 @@ _NAME = re.compile(r"^-- name: (.*)\n", re.MULTILINE)
 _NAMED = re.compile(rf"(\w+) :({'|'.join(get_args(Cardinality))})")
 # The comment begins with a capital letter, so an unknown header word is not mistaken for it.
 _HEADER = re.compile(r"-- ([a-z]+)(?:: (.+))?\n")
+_COMMENT = re.compile(r"\A(-- .*\n)+")
 _COLUMNS = "-- columns:\n"
 _SHOWN = "-- shown:\n"
 _WHOLE_PAGE = "SELECT * FROM page"
 
-_HEADER_WORDS = frozenset({"reads", "fires", "page", "prepared", "indexed", "prompt", "tells"})
+_HEADER_WORDS = frozenset(
+    {"reads", "fires", "page", "prepared", "indexed", "prompt", "long", "tells"}
+)
 
 _OPTIONAL = re.compile(r"^( *)\[(.+?)\]$", re.MULTILINE | re.DOTALL)
 PARAMETER = re.compile(r"%\((\w+)\)s")
 _WINDOW = re.compile(r"^-- window: (\w+)\n", re.MULTILINE)
+_PART = re.compile(r"^-- part: (\w+)\n", re.MULTILINE)
+_SLOT = re.compile(r"(?<!')\{([a-z]\w*)\}")
 
 
 @frozen(kw_only=True)
@@ -92,6 +101,7 @@ class Query:
     prepared_for: tuple[str, ...] = ()
     is_indexed: bool = False
     is_prompt: bool = False
+    is_long: bool = False
     tells_transaction: bool = False
     after: Query | None = field(default=None, repr=False)
     before: Query | None = field(default=None, repr=False)
@@ -158,14 +168,25 @@ def load(noun: str, folder: str = "queries") -> Queries:
     return Queries(source=path.name, by_name=by_name)
 
 
+@cache
+def _parts_of(path: Path) -> Mapping[str, str]:
+    """The parts that several statements share, by name, each without its comment."""
+    _, *texts = _PART.split(path.read_text(encoding="utf-8"))
+    return {
+        name: _COMMENT.sub("", text).strip()
+        for name, text in zip(texts[::2], texts[1::2], strict=True)
+    }
+
+
 def _query(named: str, text: str, columns: str) -> Query:
     match = _NAMED.fullmatch(named)
     if match is None:
         raise ValueError("behind its name it has to say :one, :maybe, :many or :exec")
     name, returns = match.groups()
     said, text = _header(text)
-    if columns:
-        text = text.replace("{columns}", columns)
+    slots = {**_parts_of(sql_directory() / "queries" / "parts.sql"), "columns": columns}
+    while (filled := _SLOT.sub(lambda slot: slots.get(slot[1]) or slot[0], text)) != text:
+        text = filled
     if "page" in said and returns != "many":
         raise ValueError("a page is :many")
     key, windows = _page(said["page"], text) if "page" in said else ((), {"": text})
@@ -183,6 +204,7 @@ def _query(named: str, text: str, columns: str) -> Query:
             prepared_for=_listed(said.get("prepared", "")),
             is_indexed="indexed" in said,
             is_prompt="prompt" in said,
+            is_long="long" in said,
             tells_transaction=said.get("tells") == "transaction",
             parts=parts,
             **others,
@@ -250,7 +272,7 @@ def _page(order: str, text: str) -> tuple[tuple[str, ...], dict[str, str]]:
     frame, *windows = _WINDOW.split(page)
 
     def filled(text: str, **more: str) -> str:
-        return re.sub(r"\{(\w+)\}", lambda slot: {**slots, **more}[slot[1]], text)
+        return _SLOT.sub(lambda slot: {**slots, **more}[slot[1]], text)
 
     return key, {
         name: filled(frame, window=filled(window).strip())

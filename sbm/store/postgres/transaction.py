@@ -19,6 +19,9 @@ from sbm.store.postgres.statements import Cardinality, Query
 
 T = TypeVar("T")
 
+# How long a statement may take that is known to be long.
+LONG_SECONDS = 600.0
+
 
 @define(eq=False, kw_only=True)
 class Transaction:
@@ -30,12 +33,14 @@ class Transaction:
     writes. None: its changes are the pipeline's, and the audit has none of them.
 
     If it ``only_reads`` and its first statement is prompt, there is no BEGIN, and so no COMMIT.
-    Each statement sees what is committed when it begins, as it would after BEGIN.
+    Each statement sees what is committed when it begins, as it would after BEGIN. If it
+    ``is_snapshot``, all statements see what is committed when the first one begins.
     """
 
     _reactor: Any
     _connection: Connection
     only_reads: bool = False
+    is_snapshot: bool = False
     needs_commit: bool = field(default=False, init=False)
     may_have_written: bool = field(default=False, init=False)
     told: tuple[str, int] | None = field(default=None, init=False)
@@ -136,6 +141,9 @@ class Transaction:
         if query.is_prompt and not self._has_begun:
             return await self._begin_with(sql, parameters)
         await self.begin()
+        if query.is_long:
+            sql = f"SET LOCAL statement_timeout = {LONG_SECONDS * 1000:.0f};\n{sql}"
+            return await run(self._reactor, self._connection, sql, parameters, seconds=LONG_SECONDS)
         return await run(self._reactor, self._connection, sql, parameters)
 
     async def _prepared(self, sql: str) -> str:
@@ -156,9 +164,12 @@ class Transaction:
         here, and nothing was done.
         """
         self._has_begun = True
-        self.needs_commit = not (self.only_reads and sql)
+        self.needs_commit = self.is_snapshot or not (self.only_reads and sql)
         if self.needs_commit:
-            sql = f"BEGIN;\n{sql}" if sql else "BEGIN"
+            begin = "BEGIN ISOLATION LEVEL REPEATABLE READ" if self.is_snapshot else "BEGIN"
+            if self.is_snapshot and self.only_reads:
+                begin += ", READ ONLY"
+            sql = f"{begin};\n{sql}" if sql else begin
         connection = self._connection
         try:
             return await run(self._reactor, connection, sql, parameters, seconds=PROMPT_SECONDS)

@@ -19,7 +19,9 @@ from sbm.store.postgres.statements import Queries, Query, load, sql_directory
 from tests.db.databases import Databases
 
 NOUNS = sorted(
-    path.stem for path in (sql_directory() / "queries").glob("*.sql") if path.stem != "page"
+    path.stem
+    for path in (sql_directory() / "queries").glob("*.sql")
+    if path.stem not in ("page", "parts")
 )
 STATEMENTS = [
     pytest.param(query, id=f"{noun}.{query.name}")
@@ -111,6 +113,17 @@ def test_a_name_that_is_not_there_is_told() -> None:
         _ = load("sends").nonsense
 
 
+PARTS = """\
+-- Parts.
+
+-- part: those
+-- Those that count, in {set}.
+kind = 'a' AND {others}
+
+-- part: others
+-- The others.
+size > %(least)s
+"""
 FRAME = """\
 -- The frame.
 {wanted} | {window} | {shown}
@@ -128,6 +141,7 @@ def loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Q
     """Loads statements that a test has written."""
     (tmp_path / "queries").mkdir()
     (tmp_path / "queries" / "page.sql").write_text(FRAME)
+    (tmp_path / "queries" / "parts.sql").write_text(PARTS)
     monkeypatch.setattr(statements, "sql_directory", lambda: tmp_path)
 
     def loaded(text: str) -> Queries:

@@ -1,0 +1,369 @@
+"""What would the ticks of some days do, or one of them, if nothing else happens?"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+
+from attrs import define, evolve, field, frozen
+
+from sbm.model.ids import BEFORE_ALL
+from sbm.model.send_pause import SendPause
+from sbm.model.simulation import MemberGroup, SetPosition, Simulation, TickTotals, Verdict
+from sbm.model.time_zones import TimeZones, ZonedCron
+from sbm.operations.refusals import NoSuchRow
+from sbm.operations.simulating import (
+    PAGE,
+    Contents,
+    Results,
+    SimulationSettings,
+    find_examples,
+    with_pace,
+)
+from sbm.store import clock, schedules, send_pauses, simulations
+from sbm.store.postgres.transaction import Transaction
+from sbm.store.simulations import Staying
+
+PAUSED = "it was paused when the tick came"
+
+
+@frozen(kw_only=True)
+class Standing:
+    """Where subscriptions stand, and on which schedule.
+
+    ``fate`` is what happens to those whose prepend decides it, until they get a message.
+    """
+
+    schedule_id: int
+    position: SetPosition
+    fate: Verdict | None = None
+
+
+@frozen(kw_only=True, order=True)
+class ComingTick:
+    """A tick that comes, or the end of a pause: then those get a message whom a tick has missed."""
+
+    at: datetime
+    schedule_id: int
+    ends_pause: bool = False
+    is_asked_for: bool = False
+
+
+@define(eq=False, kw_only=True)
+class World:
+    """All subscriptions as groups, and how ticks move them."""
+
+    contents: Contents
+    staying: Mapping[tuple[int, SetPosition], Staying]
+    pauses: Sequence[SendPause]
+    following: Mapping[int, simulations.FollowingSet]
+    groups: dict[int, Counter[Standing]] = field(factory=lambda: defaultdict(Counter), init=False)
+    # They joined while a tick was sent: only later ticks cover them.
+    _joining: Counter[Standing] = field(factory=Counter, init=False)
+    # The sets of a schedule whose members wait for the end of a pause.
+    _held: dict[int, set[int]] = field(factory=lambda: defaultdict(set), init=False)
+
+    def put(self, standing: Standing, count: int) -> None:
+        """Add subscriptions."""
+        self.groups[standing.schedule_id][standing] += count
+
+    def join(self) -> None:
+        """Let those who have gone on to a next set be members of the ticks after that."""
+        for standing, count in self._joining.items():
+            self.put(standing, count)
+        self._joining.clear()
+
+    async def look_up(self, schedule_id: int) -> None:
+        """Look up the contents for the next tick of a schedule."""
+        await self.contents.look_up(one.position for one in self.groups[schedule_id])
+
+    def tick(self, moment: ComingTick, results: Results) -> TickTotals:
+        """Send to the members of a tick, and move them on."""
+        before = _totals(results)
+        members = self.groups.pop(moment.schedule_id, Counter())
+        missed = self._held.pop(moment.schedule_id, set()) if moment.ends_pause else None
+        for standing, count in members.items():
+            messageset_id = standing.position.messageset_id
+            if missed is not None and messageset_id not in missed:
+                self.put(standing, count)
+                continue
+            pause = self._pause(moment, messageset_id)
+            if pause is not None:
+                self.put(standing, count)
+                if pause.on_ticks == "later":
+                    self._held[moment.schedule_id].add(messageset_id)
+                elif missed is None:
+                    results.skip(_group(standing, count))
+                continue
+            verdict, staying = self.verdict(standing)
+            results.add(standing.position, verdict, count, staying)
+            self.move(standing, verdict, count, staying)
+        sent, parts, not_sent = (
+            after - earlier for after, earlier in zip(_totals(results), before, strict=True)
+        )
+        return TickTotals(
+            schedule_id=moment.schedule_id,
+            at=moment.at,
+            sent=sent,
+            parts=parts,
+            not_sent=not_sent,
+        )
+
+    def verdict(self, standing: Standing) -> tuple[Verdict, Staying | None]:
+        """What happens to those who stand there, and those of them who stay at the end."""
+        verdict = standing.fate or self.contents.verdict(standing.position)
+        if not verdict.is_at_end:
+            return verdict, None
+        return verdict, self.staying.get((standing.schedule_id, standing.position))
+
+    def move(
+        self, standing: Standing, verdict: Verdict, count: int, staying: Staying | None = None
+    ) -> None:
+        """Put subscriptions where they are after a tick."""
+        if verdict.steps_to is not None:
+            self.put(evolve(standing, position=verdict.steps_to, fate=None), count)
+        elif not verdict.finishes:
+            self.put(standing, count)
+        elif following := self.following.get(standing.position.messageset_id):
+            position = SetPosition(following.next_set_id, standing.position.lang, 1)
+            first = Standing(schedule_id=following.schedule_id, position=position)
+            self._joining[first] += count - (0 if staying is None else min(count, staying.count))
+
+    def _pause(self, moment: ComingTick, messageset_id: int) -> SendPause | None:
+        for pause in self.pauses:
+            scope = pause.scope
+            if (
+                (pause.until is None or pause.until > moment.at)
+                and scope.lane in (None, "tick")
+                and scope.schedule_id in (None, moment.schedule_id)
+                and scope.messageset_id in (None, messageset_id)
+            ):
+                return pause
+        return None
+
+
+async def simulate_days(
+    transaction: Transaction, *, until: datetime, zones: TimeZones, settings: SimulationSettings
+) -> Simulation:
+    """What all ticks up to a moment do together."""
+    world, results = await _world(transaction, settings)
+    ticks = []
+    async for moment in _moments(transaction, world, zones, until=until):
+        totals = world.tick(moment, results)
+        if totals.sent or totals.not_sent:
+            ticks.append(totals)
+    return await _told(transaction, results, ticks, settings)
+
+
+async def simulate_at(
+    transaction: Transaction,
+    *,
+    schedule_id: int,
+    at: datetime,
+    zones: TimeZones,
+    settings: SimulationSettings,
+) -> Simulation:
+    """What a tick of a schedule does at a moment to come, after all ticks before it.
+
+    Raises NoSuchRow.
+    """
+    if await schedules.find(transaction, schedule_id=schedule_id) is None:
+        raise NoSuchRow
+    world, _ = await _world(transaction, settings)
+    results = Results(following=world.following)
+    ticks = []
+    asked_for = ComingTick(at=at, schedule_id=schedule_id, is_asked_for=True)
+    async for moment in _moments(transaction, world, zones, until=at, asked_for=asked_for):
+        if moment.is_asked_for:
+            ticks.append(world.tick(moment, results))
+        else:
+            world.tick(moment, Results(following=world.following))
+    return await _told(transaction, results, ticks, settings)
+
+
+async def simulate_set(
+    transaction: Transaction, *, messageset_id: int, settings: SimulationSettings
+) -> Simulation:
+    """What the next tick of each subscription of a set does."""
+    world, results = await _world(transaction, settings, messageset_id=messageset_id)
+    now = await clock.now(transaction)
+    world.pauses = ()
+    for schedule_id in sorted(world.groups):
+        world.tick(ComingTick(at=now, schedule_id=schedule_id), results)
+    found = await find_examples(
+        partial(simulations.find_examples_of_set, transaction, messageset_id=messageset_id), results
+    )
+    return evolve(await _told(transaction, results, [], settings), examples=found)
+
+
+async def _told(
+    transaction: Transaction,
+    results: Results,
+    ticks: Sequence[TickTotals],
+    settings: SimulationSettings,
+) -> Simulation:
+    pace = await simulations.find_pace(transaction)
+    told = Simulation(
+        as_of=pace.now,
+        results=results.tallies,
+        completions=results.completions,
+        ticks=ticks,
+    )
+    if len(ticks) != 1:
+        return told
+    (tick,) = ticks
+    return with_pace(told, evolve(pace, now=tick.at, waiting=0), settings.max_rate)
+
+
+async def _world(
+    transaction: Transaction, settings: SimulationSettings, *, messageset_id: int | None = None
+) -> tuple[World, Results]:
+    """All subscriptions; whoever is owed a message now is where it will stand after that."""
+    contents = Contents(transaction=transaction, rules=settings.rules)
+    following = await simulations.list_following_sets(transaction)
+    results = Results(following=following)
+    groups = await simulations.group_subscriptions(transaction, messageset_id=messageset_id)
+    await contents.look_up(group.position for group in groups)
+    at_end = {
+        (group.schedule_id, group.position)
+        for group in groups
+        if contents.verdict(group.position).is_at_end
+    }
+    staying = await simulations.count_those_who_stay(transaction, positions=at_end)
+    world = World(
+        contents=contents,
+        staying={one.place: one for one in staying},
+        pauses=await send_pauses.list_open(transaction),
+        following=following,
+    )
+    live: Counter[Standing] = Counter()
+    for group in groups:
+        if not group.is_prepended:
+            standing = Standing(schedule_id=group.schedule_id, position=group.position)
+            world.put(standing, group.count)
+            live[standing] += group.count if group.is_live else 0
+    if any(group.is_prepended for group in groups):
+        await _put_prepended(transaction, world, live, messageset_id)
+    if messageset_id is None:
+        for standing, count in live.items():
+            world.groups[standing.schedule_id][standing] -= count
+            verdict, stay = world.verdict(standing)
+            world.move(standing, verdict, count, stay)
+        world.join()
+    return world, results
+
+
+async def _put_prepended(
+    transaction: Transaction, world: World, live: Counter[Standing], messageset_id: int | None
+) -> None:
+    """Those with a prepend: their fate is decided by it until it was sent."""
+    after, slices = BEFORE_ALL, transaction.slices()
+    while members := await simulations.list_prepended(
+        transaction, limit=PAGE, after=after, messageset_id=messageset_id
+    ):
+        after = members[-1].id
+        for member in members:
+            verdict = world.contents.verdict(member.position, member)
+            standing = Standing(
+                schedule_id=member.schedule_id,
+                position=member.position,
+                fate=None if verdict.is_at_end else verdict,
+            )
+            world.put(standing, 1)
+            live[standing] += member.is_live
+            if slices.is_over:
+                await slices.next_turn()
+
+
+async def _moments(
+    transaction: Transaction,
+    world: World,
+    zones: TimeZones,
+    *,
+    until: datetime,
+    asked_for: ComingTick | None = None,
+) -> AsyncIterator[ComingTick]:
+    """The ticks to come, in order; the contents for each are looked up.
+
+    Those who go on to a next set by one tick are members of the ticks after that moment. The tick
+    that is asked for takes the place of the clock's, if there is one at the same moment.
+    """
+    slices = transaction.slices()
+    crons = await _crons(transaction, zones)
+    waiting = [one async for one in _first_moments(transaction, crons)]
+    waiting += [*_ends_of_pauses(world), *([] if asked_for is None else [asked_for])]
+    heapq.heapify(waiting)
+    latest: datetime | None = None
+    while waiting and waiting[0].at <= until:
+        moment = heapq.heappop(waiting)
+        if latest is not None and moment.at > latest:
+            world.join()
+        latest = moment.at
+        if not (moment.ends_pause or moment.is_asked_for):
+            following = crons[moment.schedule_id].next_after(moment.at)
+            if following is not None:
+                heapq.heappush(waiting, evolve(moment, at=following))
+            if asked_for is not None and moment == evolve(asked_for, is_asked_for=False):
+                continue
+        await world.look_up(moment.schedule_id)
+        yield moment
+        if slices.is_over:
+            await slices.next_turn()
+
+
+async def _crons(transaction: Transaction, zones: TimeZones) -> dict[int, ZonedCron]:
+    """The schedules that the clock can read."""
+    crons = {}
+    for told in await schedules.list_told(transaction):
+        zone = zones.of(told.time_zone)
+        if told.cron is not None and zone is not None:
+            crons[told.id] = ZonedCron(cron=told.cron, time_zone=zone)
+    return crons
+
+
+async def _first_moments(
+    transaction: Transaction, crons: Mapping[int, ZonedCron]
+) -> AsyncIterator[ComingTick]:
+    """The next tick of each schedule."""
+    slices, now = transaction.slices(), await clock.now(transaction)
+    for schedule_id, cron in crons.items():
+        first = cron.next_after(now)
+        if first is not None:
+            yield ComingTick(at=first, schedule_id=schedule_id)
+        if slices.is_over:
+            await slices.next_turn()
+
+
+def _ends_of_pauses(world: World) -> Iterator[ComingTick]:
+    """What waits for the end of a pause is sent then: one message for each subscription at most."""
+    for pause in world.pauses:
+        if pause.until is not None and pause.on_ticks == "later":
+            for schedule_id in list(world.groups):
+                if pause.schedule_id in (None, schedule_id):
+                    yield ComingTick(at=pause.until, schedule_id=schedule_id, ends_pause=True)
+
+
+def _group(standing: Standing, count: int) -> MemberGroup:
+    return MemberGroup(
+        schedule_id=standing.schedule_id,
+        messageset_id=standing.position.messageset_id,
+        lang=standing.position.lang,
+        next_sequence_number=standing.position.next_sequence_number,
+        is_prepended=False,
+        count=count,
+        reason=PAUSED,
+    )
+
+
+def _totals(results: Results) -> tuple[int, int, int]:
+    """How many were sent to, in how many short messages, and how many were not."""
+    sent = parts = not_sent = 0
+    for result, tally in results.tallies.items():
+        if result.outcome == "sent":
+            sent, parts = sent + tally.count, parts + tally.parts
+        else:
+            not_sent += tally.count
+    return sent, parts, not_sent

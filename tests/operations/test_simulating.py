@@ -1,0 +1,292 @@
+"""A simulation says what the tick then does, whatever the world is like."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from attrs import frozen
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pytest_twisted import blockon, ensureDeferred
+from twisted.internet.defer import Deferred
+
+from sbm.model.send import MAX_TEXT_LENGTH, Settled, objection
+from sbm.model.simulation import (
+    Completion,
+    Result,
+    Simulation,
+    SimulationRules,
+)
+from sbm.operations.simulating import SimulationSettings, simulate_now
+from sbm.store import sends, ticks
+from sbm.store.postgres.database import Database
+from tests.arrange import Arranged
+from tests.pipeline.simulated import apart
+
+SENT = Settled(outcome="sent", stage="post", outbound_id="1")
+RULES = SimulationRules(
+    max_text_length=MAX_TEXT_LENGTH, dry_runs=frozenset(), content_settle=timedelta(hours=1)
+)
+SETTINGS = SimulationSettings(rules=RULES, max_rate=None)
+LANGS = ("eng_ZA", "zul_ZA", "xho_ZA")
+TABLES = (
+    "subscriptions, sends, ledger, failed_tasks, messages, messagesets, schedules, ticks, pauses,"
+    " content_changes, binary_contents, watched_ticks"
+)
+
+
+@frozen(kw_only=True)
+class WorldSet:
+    """A message set: what is missing, what is wrong, and what follows."""
+
+    policy: str
+    content_type: str
+    channel: str | None
+    texts: Mapping[tuple[int, str], str]
+    is_followed: bool
+    has_changed: bool
+
+
+@frozen(kw_only=True)
+class WorldMember:
+    """A subscription; ``is_late`` ones come after the tick that is under way."""
+
+    of_set: int
+    lang: str
+    number: int
+    prepend: Any
+    state: str
+    is_late: bool
+    was_sent_to: bool
+    is_owed: bool
+
+
+@frozen(kw_only=True)
+class WorldOfTicks:
+    """All that decides what a tick does. ``under_way`` is how far the tick before it is."""
+
+    sets: list[WorldSet]
+    members: list[WorldMember]
+    under_way: str
+    is_skipped: bool
+    paused: int | None
+
+
+TEXTS = st.sampled_from(["fine", "fine", "fine", " ", "x" * 1001, "é" * 80, "ŵ" * 80, "a\nb"])
+PREPENDS = st.sampled_from([None] * 6 + ["", "Hi", "x" * 995, 5, {"a": 1}, False, "a\nb"])
+
+
+@st.composite
+def _sets(draw: st.DrawFn) -> WorldSet:
+    is_audio = draw(st.booleans()) and draw(st.booleans())
+    places = st.tuples(st.integers(1, 4), st.sampled_from(LANGS))
+    return WorldSet(
+        policy=draw(st.sampled_from(["next", "wait", "fallback:eng_ZA", "fallback:zul_ZA"])),
+        content_type="audio" if is_audio else "text",
+        channel=draw(st.sampled_from([None, None, "WHATSAPP_1"])),
+        texts=draw(st.dictionaries(places, TEXTS, max_size=9)),
+        is_followed=draw(st.booleans()),
+        has_changed=draw(st.booleans()) and draw(st.booleans()),
+    )
+
+
+MEMBERS = st.builds(
+    WorldMember,
+    of_set=st.integers(0, 2),
+    lang=st.sampled_from(LANGS),
+    number=st.integers(1, 6),
+    prepend=PREPENDS,
+    state=st.sampled_from(
+        ["active = true"] * 6 + ["active = false", "process_status = -1", "completed = true"]
+    ),
+    is_late=st.booleans(),
+    was_sent_to=st.booleans(),
+    is_owed=st.sampled_from([False, False, False, True]),
+)
+WORLDS = st.builds(
+    WorldOfTicks,
+    sets=st.lists(_sets(), min_size=3, max_size=3),
+    members=st.lists(MEMBERS, min_size=1, max_size=14),
+    under_way=st.sampled_from(["none", "none", "opened", "expanded", "half"]),
+    is_skipped=st.sampled_from([False, False, True]),
+    paused=st.sampled_from([None, None, None, 0, 3]),
+)
+
+
+class Played:
+    """A world in the database."""
+
+    def __init__(self, database: Database, direct: Arranged, world: WorldOfTicks) -> None:
+        self.database, self.direct, self.world = database, direct, world
+        direct.rows(f"TRUNCATE {TABLES} CASCADE")
+        self.schedule = direct.schedule()
+        self.sets = [
+            direct.messageset(
+                f"set{n}",
+                self.schedule,
+                messages=[],
+                content_type=one.content_type,
+                channel=one.channel,
+            )
+            for n, one in enumerate(world.sets)
+        ]
+        for n, one in enumerate(world.sets):
+            for (number, lang), text in one.texts.items():
+                file_name = (
+                    f"{uuid4()}.mp3" if one.content_type == "audio" and text == "fine" else None
+                )
+                direct.message(self.sets[n], number, lang, text, file_name=file_name)
+            direct.rows(
+                "UPDATE messagesets SET on_missing_translation = %s, next_set_id = %s"
+                " WHERE id = %s",
+                *(one.policy, self.sets[(n + 1) % 3] if one.is_followed else None, self.sets[n]),
+            )
+            if not one.has_changed:
+                direct.rows("DELETE FROM content_changes WHERE messageset_id = %s", self.sets[n])
+
+    async def prepare(self) -> None:
+        """Let the tick before come as far as it does, and everybody be where the world has them."""
+        await self._subscribe(is_late=False)
+        if self.world.under_way != "none":
+            if self.world.is_skipped:
+                self._pause(None)
+            await self._open()
+            self.direct.rows("UPDATE pauses SET ended_at = now()")
+            if self.world.under_way == "half":
+                await self.database.transact(ticks.expand, limit=1)
+            elif self.world.under_way == "expanded":
+                while await self.database.transact(ticks.expand, limit=100) is not None:
+                    pass
+        await self._subscribe(is_late=True)
+        if self.world.paused is not None:
+            self._pause(None if self.world.paused == 3 else self.sets[self.world.paused])
+
+    def _pause(self, messageset: int | None) -> None:
+        self.direct.rows(
+            "INSERT INTO pauses (kind, reason, messageset_id, on_ticks, paused_by, paused_at)"
+            " VALUES ('operator', 'test', %s, 'skip', 'ann', now())",
+            messageset,
+        )
+
+    async def _subscribe(self, *, is_late: bool) -> None:
+        for one in self.world.members:
+            if one.is_late is not is_late:
+                continue
+            (made,) = self.direct.subscriptions(
+                *(1, self.sets[one.of_set], self.schedule),
+                lang=one.lang,
+                next_sequence_number=one.number,
+                metadata=None if one.prepend is None else {"prepend_next_delivery": one.prepend},
+            )
+            set_state = f"UPDATE subscriptions SET {one.state} WHERE id = %s"  # noqa: S608
+            self.direct.rows(set_state, made)
+            if one.was_sent_to:
+                self.direct.rows(
+                    "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason,"
+                    " subscription_id, identity, messageset_id, lang)"
+                    " SELECT gen_random_uuid(), 0, 'next', 'sent', 'post', '', id, identity,"
+                    " messageset_id, lang FROM subscriptions WHERE id = %s",
+                    made,
+                )
+            if one.is_owed:
+                await self.database.transact(sends.owe, subscription_id=made)
+
+    async def _open(self) -> int:
+        opened = await self.database.transact(ticks.open_tick, schedule_id=self.schedule)
+        assert opened is not None
+        return opened
+
+    async def tick(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """What the ledger says of a tick, up to the address, and who has completed by it."""
+        self.direct.rows("UPDATE pauses SET on_ticks = 'skip'")
+        opened = await self._open()
+        while await self.database.transact(ticks.expand, limit=5) is not None:
+            pass
+        self.direct.rows("UPDATE pauses SET ended_at = now()")
+        completed = {
+            row["id"] for row in self.direct.rows("SELECT id FROM subscriptions WHERE completed")
+        }
+        claimed = await self.database.transact(
+            sends.claim, owner=uuid4(), limit=100, lease=timedelta(minutes=1)
+        )
+        results = [(send, objection(send) or SENT) for send in claimed]
+        await self.database.transact(sends.settle, results=results)
+        rows = self.direct.rows("SELECT * FROM ledger WHERE tick_id = %s", opened)
+        assert self.direct.rows("SELECT FROM sends") == []
+        ended = self.direct.rows(
+            "SELECT s.*, (SELECT messageset_id FROM subscriptions WHERE chained_from = s.id)"
+            " AS next_set_id FROM subscriptions s WHERE completed AND id = ANY(%s)",
+            [row["subscription_id"] for row in rows if row["stage"] != "trigger"],
+        )
+        return rows, [one for one in ended if one["id"] not in completed]
+
+
+def told(simulation: Simulation) -> dict[Result, int]:
+    return {result: tally.count for result, tally in simulation.results.items()}
+
+
+def happened(rows: list[dict[str, Any]]) -> dict[Result, int]:
+    return Counter(map(result_of, rows))
+
+
+def result_of(row: dict[str, Any]) -> Result:
+    return Result(
+        messageset_id=row["messageset_id"],
+        lang=row["lang"],
+        sequence_number=row["sequence_number"],
+        outcome=row["outcome"],
+        stage=row["stage"],
+        reason=row["reason"] or "",
+    )
+
+
+def check_examples(simulation: Simulation, rows: list[dict[str, Any]]) -> None:
+    """Five people for each outcome, stage and reason, or all of them, and the right ones."""
+    reasons: dict[UUID, tuple[str, str, str]] = {
+        row["subscription_id"]: (row["outcome"], row["stage"], row["reason"] or "") for row in rows
+    }
+    shown: Counter[tuple[str, str, str]] = Counter()
+    for result, examples in simulation.examples.items():
+        for subscription_id, _ in examples:
+            assert reasons[subscription_id] == result[3:]
+            shown[result[3:]] += 1
+    unsent = Counter(reason for reason in reasons.values() if reason[0] != "sent")
+    assert shown.keys() == unsent.keys()
+    assert all(shown[reason] >= min(5, count) for reason, count in unsent.items())
+
+
+@pytest.mark.parametrize(
+    "examples", [40, pytest.param(500, marks=pytest.mark.long)], ids=["short", "500"]
+)
+@ensureDeferred
+async def test_a_simulation_is_what_the_tick_then_does(
+    database: Database, direct: Arranged, examples: int
+) -> None:
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(world=WORLDS)
+    def compare(world: WorldOfTicks) -> None:
+        blockon(Deferred.fromCoroutine(compared(world)))
+
+    async def compared(world: WorldOfTicks) -> None:
+        played = Played(database, direct, world)
+        await played.prepare()
+        simulation = await database.read_snapshot(
+            simulate_now, schedule_id=played.schedule, settings=SETTINGS
+        )
+        rows, ended = await played.tick()
+        assert told(simulation) == happened(rows)
+        assert dict(simulation.completions) == Counter(
+            Completion(one["messageset_id"], one["lang"], one["next_set_id"]) for one in ended
+        )
+        check_examples(simulation, rows)
+
+    await apart(compare)
