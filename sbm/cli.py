@@ -63,6 +63,11 @@ COMMANDS = (
         help="what became of each send, and the texts as sent",
     ),
     ListedCommand(
+        name="simulate",
+        module="sbm.commands.simulate",
+        help="what goes out, and to whom nothing, before anything is sent",
+    ),
+    ListedCommand(
         name="delivery",
         module="sbm.commands.deliveries",
         help="what reached people's phones",

@@ -199,7 +199,7 @@ def _site(
         trusted_proxies=config.trusted_proxies,
         telemetry=shared.telemetry,
         timezone=config.timezone,
-        max_text_length=config.max_text_length,
+        simulation=config.simulation,
         max_tokens=config.max_tokens,
         token_uses=token_uses,
     )

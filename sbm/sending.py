@@ -115,8 +115,8 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
     # results can wait for a large batch. Not more than that, so that a crash leaves few sends of
     # unknown outcome. And not more than may leave in two seconds.
     capacity = 4 * config.concurrency - reserved
-    if config.max_rate is not None:
-        capacity = min(capacity, 2 * config.max_rate)
+    if config.simulation.max_rate is not None:
+        capacity = min(capacity, 2 * config.simulation.max_rate)
     in_flight = InFlight(
         owner=shared.daemon,
         capacity=capacity,
@@ -149,7 +149,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
             is_well=message_sender.is_well,
         ),
     )
-    pacer = Pacer(reactor=reactor, database=database, overall_rate=config.max_rate)
+    pacer = Pacer(reactor=reactor, database=database, overall_rate=config.simulation.max_rate)
     delivery = Delivery(
         reactor=reactor,
         in_flight=in_flight,
@@ -159,12 +159,12 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
         blames=blames,
         retries=retries,
         media_url=config.media_url,
-        dry_runs=config.dry_run_messagesets,
+        dry_runs=config.simulation.rules.dry_runs,
         request_timeout=config.request_timeout,
         slots=PrioritySlots(places=config.concurrency),
         pacer=pacer,
         grace=config.stop_grace,
-        max_text_length=config.max_text_length,
+        max_text_length=config.simulation.rules.max_text_length,
     )
     claimer = Claimer(
         database=database,
@@ -174,7 +174,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
         blames=blames,
         wakeup=wakeup,
         clock=shared.clock,
-        content_settle=config.content_settle,
+        content_settle=config.simulation.rules.content_settle,
         telemetry=telemetry,
     )
     reconciler = Reconciler(

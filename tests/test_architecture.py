@@ -55,7 +55,7 @@ ROWS_INSIDE = {
     "sandbox": ({"demo"}, {"stand_ins"}, {"postgres"}, {"account", "private_files"}),
     "settings": (
         {"config"},
-        {"voice_vendor", "api_tokens", "delivery_delays"},
+        {"voice_vendor", "api_tokens", "delivery_delays", "sending_rules"},
         {"reading"},
         {"endpoints"},
     ),

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 NAME = re.compile(r"[A-Z]+(?:_[A-Z]+)+|DEBUG")
 
 
-READERS = ("config.py", "reading.py", "api_tokens.py", "voice_vendor.py")
+READERS = ("config.py", "reading.py", "sending_rules.py", "api_tokens.py", "voice_vendor.py")
 
 
 def sources() -> str:

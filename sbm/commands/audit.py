@@ -23,8 +23,9 @@ from sbm.model.ids import LARGEST_ID
 from sbm.model.paging import PageRequest
 from sbm.operations.refusals import NoSuchRow
 from sbm.operations.undoing import BATCH, Undone, UndoRules, undo_entries, undo_entry
-from sbm.settings.config import read_max_text_length, read_time_zones
+from sbm.settings.config import read_time_zones
 from sbm.settings.reading import Settings
+from sbm.settings.sending_rules import read_max_text_length
 from sbm.store import audit
 from sbm.store.audit import AuditFilter
 from sbm.store.postgres.database import Database

@@ -32,9 +32,10 @@ from sbm.operations.django_import.old_files import FileCopier
 from sbm.operations.django_import.transfer import ImportedData, transfer
 from sbm.operations.progress import Advance
 from sbm.operations.schedule_remarks import Remark, remarks
-from sbm.settings.config import read_max_text_length, read_time_zones_of_ticks
+from sbm.settings.config import read_time_zones_of_ticks
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
+from sbm.settings.sending_rules import read_max_text_length
 from sbm.store.django.report import ImportFailed
 
 _ENDED = "subscriptions beyond the end of their content"

@@ -9,8 +9,8 @@ from sbm.commands.running import OK, Work, add_signature, in_database, progress,
 from sbm.model.content_rules import is_blank
 from sbm.model.text import is_storable
 from sbm.operations.clone import ClonePlan, CloneRequest, clone, plan_clone
-from sbm.settings.config import read_max_text_length
 from sbm.settings.reading import Settings
+from sbm.settings.sending_rules import read_max_text_length
 from sbm.store.postgres.database import Database
 
 _MAX_NAME = 100

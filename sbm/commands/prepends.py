@@ -10,8 +10,8 @@ from sbm.commands.running import OK, Work, in_database, progress
 from sbm.commands.selecting import add_selection, repair_from
 from sbm.model.prepend import prepend_from
 from sbm.operations.prepends import PrependCount, PrependRequest, add_prepends, choose
-from sbm.settings.config import read_max_text_length
 from sbm.settings.reading import Settings
+from sbm.settings.sending_rules import read_max_text_length
 from sbm.store.postgres.database import Database
 
 

@@ -300,6 +300,14 @@ USER_TABLES = (
         ),
     ),
     PersonalTable(
+        name="simulations",
+        key="made_by",
+        purpose="what a tick would have done, for whoever opens it",
+        retention=_A_DAY,
+        user=("made_by",),
+        other=("token", "schedule_id", "made_at", "allowed_change", "counts"),
+    ),
+    PersonalTable(
         name="message_versions",
         key="made_by",
         purpose="who wrote a message that was sent",

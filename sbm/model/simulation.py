@@ -12,14 +12,14 @@ from uuid import UUID
 import smsutil
 from attrs import evolve, field, frozen
 
-from sbm.model.content_rules import joined
-from sbm.model.send import Outcome, Send, Settled, Stage, objection
+from sbm.model.content_rules import MAX_TEXT_LENGTH, joined
+from sbm.model.send import CONTENT_SETTLE, Outcome, Send, Settled, Stage, objection
 
 # How long a tick can be opened with the token of a simulation.
 KEPT = timedelta(hours=24)
 
 # By how many percent the results may have changed then, unless it is said otherwise.
-ALLOWED_CHANGE = 1.0
+ALLOWED_CHANGE = 1
 
 # How many days can be simulated.
 MOST_DAYS = 31
@@ -164,9 +164,17 @@ class PositionContent:
 class SimulationRules:
     """The settings that decide what is sent."""
 
-    max_text_length: int
-    dry_runs: frozenset[int]
-    content_settle: timedelta
+    max_text_length: int = MAX_TEXT_LENGTH
+    dry_runs: frozenset[int] = frozenset()
+    content_settle: timedelta = CONTENT_SETTLE
+
+
+@frozen(kw_only=True)
+class SimulationSettings:
+    """The settings that decide what is sent, and how many messages leave in a second."""
+
+    rules: SimulationRules = field(factory=SimulationRules)
+    max_rate: int | None = None
 
 
 @frozen(kw_only=True)
@@ -246,6 +254,28 @@ class Simulation:
     def counts(self) -> list[list[Any]]:
         """The results as JSON, to compare them later."""
         return [[*result, tally.count] for result, tally in self.results.items()]
+
+
+@frozen(kw_only=True)
+class ContentChange:
+    """A message that is written at this place of a set, or deleted if ``text_content`` is None."""
+
+    sequence_number: int
+    lang: str
+    text_content: str | None
+
+
+@frozen(kw_only=True)
+class SetSimulation:
+    """What the next ticks of a set do as it is, and with changed messages."""
+
+    before: Simulation
+    after: Simulation
+
+    @property
+    def changed(self) -> int:
+        """How many people, at least, have another result."""
+        return changed(self.before.counts(), self.after.counts())
 
 
 def changed(before: Iterable[Sequence[Any]], after: Iterable[Sequence[Any]]) -> int:

@@ -22,7 +22,7 @@ PERMISSIONS: Mapping[str, str] = {
     CONTENT_EDIT: "Make, change and delete schedules, message sets, messages and files.",
     CONTENT_PUBLISH: "Besides content.edit: change what people who are under way get.",
     PEOPLE_READ: "Read subscriptions, the ledger, intake, failed tasks, and who is behind or"
-    " silent.",
+    " silent; simulate ticks.",
     PEOPLE_ACT: "Make, change and delete subscriptions.",
     OPERATE: "Start, stop, repeat and repair sending, and read tasks.",
     ADMINISTER: "Make and change users and tokens, read the audit and undo changes, export and"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 # Stands in the place of an attribute if a problem is about several attributes.
 SEVERAL = ""
@@ -44,3 +45,28 @@ class CannotBeSent(OperationRefused):
     def __init__(self, sentences: Sequence[str]) -> None:
         super().__init__(" ".join(sentences))
         self.sentences = sentences
+
+
+class SimulationUnknown(OperationRefused):
+    """There is no simulation with this token for this schedule, or it is too old."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Simulation-Token is not that of a simulation of this schedule in the last 24 hours."
+        )
+
+
+class WorldHasChanged(OperationRefused):
+    """The tick would not do what was simulated, so it was not opened.
+
+    ``simulated`` and ``now`` are the results by set, language, number, outcome, stage and reason.
+    """
+
+    def __init__(
+        self, *, changed: int, allowed: int, simulated: Sequence[Any], now: Sequence[Any]
+    ) -> None:
+        super().__init__(
+            f"The tick was not opened: since the simulation, the results of {changed} people have"
+            f" changed, and at most {allowed} may have."
+        )
+        self.simulated, self.now = simulated, now

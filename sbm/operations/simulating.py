@@ -9,7 +9,7 @@ from functools import partial
 from typing import Protocol
 from uuid import UUID
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from sbm.model.hold import HOLD_SENTENCES, HoldReason
 from sbm.model.ids import BEFORE_ALL
@@ -24,6 +24,7 @@ from sbm.model.simulation import (
     SetPosition,
     Simulation,
     SimulationRules,
+    SimulationSettings,
     Tally,
     Verdict,
 )
@@ -128,14 +129,6 @@ class Results:
 
     def _count(self, result: Result, count: int, parts: int = 0) -> None:
         self.tallies[result] = self.tallies.get(result, Tally()).plus(count, parts)
-
-
-@frozen(kw_only=True)
-class SimulationSettings:
-    """The settings that decide what is sent, and how many messages leave in a second."""
-
-    rules: SimulationRules
-    max_rate: int | None
 
 
 async def simulate_tick(

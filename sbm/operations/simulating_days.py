@@ -12,14 +12,20 @@ from attrs import define, evolve, field, frozen
 
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.send_pause import SendPause
-from sbm.model.simulation import MemberGroup, SetPosition, Simulation, TickTotals, Verdict
+from sbm.model.simulation import (
+    MemberGroup,
+    SetPosition,
+    Simulation,
+    SimulationSettings,
+    TickTotals,
+    Verdict,
+)
 from sbm.model.time_zones import TimeZones, ZonedCron
 from sbm.operations.refusals import NoSuchRow
 from sbm.operations.simulating import (
     PAGE,
     Contents,
     Results,
-    SimulationSettings,
     find_examples,
     with_pace,
 )

@@ -6,8 +6,10 @@ from uuid import UUID
 
 from sbm.model.scheduler_call import Scheduling
 from sbm.model.send import Trigger
-from sbm.operations.refusals import NoSuchRow
-from sbm.store import resends, scheduler_calls, sends, ticks
+from sbm.model.simulation import SimulationRules, changed
+from sbm.operations.refusals import NoSuchRow, SimulationUnknown, WorldHasChanged
+from sbm.operations.simulating import simulate_tick
+from sbm.store import resends, scheduler_calls, sends, simulations, ticks
 from sbm.store.postgres.transaction import Transaction
 
 
@@ -26,6 +28,36 @@ async def open_tick(transaction: Transaction, *, schedule_id: int, opened_by: st
     tick_id = await ticks.open_tick(transaction, schedule_id=schedule_id, opened_by=opened_by)
     if tick_id is None:
         raise NoSuchRow
+
+
+async def open_simulated_tick(
+    transaction: Transaction,
+    *,
+    schedule_id: int,
+    opened_by: str,
+    token: UUID,
+    rules: SimulationRules,
+) -> None:
+    """Open a tick if it does what was simulated.
+
+    Raises NoSuchRow, SimulationUnknown, or WorldHasChanged if the results have changed by more than
+    the simulation allows. The tick is judged after it was opened: so it is the very one that would
+    be sent, and it is undone if it is refused.
+    """
+    kept = await simulations.find(transaction, token=token)
+    tick_id = await ticks.open_tick(transaction, schedule_id=schedule_id, opened_by=opened_by)
+    if tick_id is None:
+        raise NoSuchRow
+    if kept is None or kept.schedule_id != schedule_id:
+        raise SimulationUnknown
+    results = await simulate_tick(
+        transaction, schedule_id=schedule_id, rules=rules, tick_id=tick_id
+    )
+    now = [[*result, tally.count] for result, tally in results.tallies.items()]
+    differing = changed(kept.counts, now)
+    allowed = kept.allowed_change * sum(count for *_, count in kept.counts) // 100
+    if differing > allowed:
+        raise WorldHasChanged(changed=differing, allowed=allowed, simulated=kept.counts, now=now)
 
 
 async def stop_calls_for_schedule(

@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 from attrs import evolve, field, frozen
 
-from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.model.delivery import DeliveryLook
 from sbm.model.durations import (
     LeaseTime,
@@ -23,7 +22,7 @@ from sbm.model.durations import (
     TickGrace,
 )
 from sbm.model.scheduler_call import Scheduling as Mode
-from sbm.model.send import CONTENT_SETTLE
+from sbm.model.simulation import SimulationSettings
 from sbm.model.tick_times import Expectations
 from sbm.model.time_zones import TimeZones
 from sbm.settings.api_tokens import read_inbound_tokens, read_max_tokens
@@ -35,6 +34,7 @@ from sbm.settings.endpoints import (
     VoiceVendorAddress,
 )
 from sbm.settings.reading import Settings, Uncertain
+from sbm.settings.sending_rules import read_simulation
 from sbm.settings.voice_vendor import read_voice_vendor
 
 _SBM_SETTINGS = (
@@ -104,11 +104,6 @@ def read_lease(settings: Settings) -> LeaseTime:
 def read_message_sender(settings: Settings) -> ServiceAddress:
     """The Message Sender, for the daemon and for commands."""
     return settings.service("MESSAGE_SENDER_URL", "MESSAGE_SENDER_TOKEN")
-
-
-def read_max_text_length(settings: Settings) -> int:
-    """How many characters the Message Sender accepts, for the daemon and for commands."""
-    return settings.count("SBM_MAX_TEXT_LENGTH", MAX_TEXT_LENGTH, most=1000000)
 
 
 @frozen(kw_only=True)
@@ -190,14 +185,11 @@ class Config:
     settle: SettleTime
     stop_grace: StopGrace
     concurrency: int
-    max_rate: int | None
     backoff_max: LongestDelay
     max_faults: int
-    max_text_length: int
+    simulation: SimulationSettings
     max_tokens: int
-    content_settle: timedelta
     uncertain: Uncertain
-    dry_run_messagesets: frozenset[int]
     ledger_months: int
     audit_months: int
     delivery_delays: Mapping[DeliveryLook, timedelta]
@@ -259,19 +251,12 @@ class Config:
                 settings.seconds("SBM_STOP_GRACE_SECONDS", 30, least=0, most=3600)
             ),
             concurrency=settings.count("SBM_CONCURRENCY", 50, most=1000),
-            max_rate=settings.optional_count("SBM_MAX_RATE", most=100_000),
             backoff_max=LongestDelay(
                 settings.seconds("SBM_BACKOFF_MAX_SECONDS", 60, least=1, most=3600)
             ),
             max_faults=settings.count("SBM_MAX_FAULTS", 10, most=1000),
-            max_text_length=read_max_text_length(settings),
+            simulation=read_simulation(settings),
             max_tokens=read_max_tokens(settings),
-            content_settle=settings.seconds(
-                "SBM_CONTENT_SETTLE_SECONDS",
-                int(CONTENT_SETTLE.total_seconds()),
-                least=0,
-                most=604800,
-            ),
             uncertain=cast(
                 Uncertain,
                 # A message twice is better than none.
@@ -279,7 +264,6 @@ class Config:
                     "SBM_UNCERTAIN", "at-least-once", ("at-least-once", "at-most-once")
                 ),
             ),
-            dry_run_messagesets=settings.ids("DRY_RUN_MESSAGESETS"),
             ledger_months=settings.count("SBM_LEDGER_MONTHS", 24, most=1200),
             audit_months=settings.count("SBM_AUDIT_MONTHS", 24, most=1200),
             delivery_delays=read_delivery_delays(settings),
@@ -375,8 +359,8 @@ def _warnings(environ: Mapping[str, str], config: Config) -> tuple[str, ...]:
     """Warn of settings that have no effect, lack something, or may have a surprising effect."""
     scheduling = config.scheduling
     warnings = [f"{scheduling.problem}, and no calls are made to it."] if scheduling.problem else []
-    if config.dry_run_messagesets:
-        ids = ", ".join(map(str, sorted(config.dry_run_messagesets)))
+    if config.simulation.rules.dry_runs:
+        ids = ", ".join(map(str, sorted(config.simulation.rules.dry_runs)))
         warnings.append(
             f"DRY_RUN_MESSAGESETS: no message of the message sets {ids} is sent, but their"
             " subscriptions still go on from message to message."

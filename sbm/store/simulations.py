@@ -56,7 +56,7 @@ class KeptSimulation:
 
     schedule_id: int
     made_at: datetime
-    allowed_change: float
+    allowed_change: int
     counts: Sequence[Sequence[Any]]
 
 
@@ -264,7 +264,7 @@ async def keep(
     *,
     schedule_id: int,
     made_by: str,
-    allowed_change: float,
+    allowed_change: int,
     counts: Sequence[Sequence[Any]],
 ) -> UUID:
     """Keep the counts; returns the token."""

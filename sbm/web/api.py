@@ -12,8 +12,8 @@ from attrs import field, frozen
 from twisted.web.server import Request
 from werkzeug.routing import Rule
 
-from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.model.role import Role
+from sbm.model.simulation import SimulationSettings
 from sbm.model.time_zones import TimeZones
 from sbm.model.timeline import PlanClock
 from sbm.model.user import MAX_TOKENS
@@ -62,6 +62,7 @@ from sbm.web.resources.probes import Probes
 from sbm.web.resources.scheduler_callbacks import SchedulerCallbacks
 from sbm.web.resources.schedules import Schedules
 from sbm.web.resources.silent_subscriptions import SilentSubscriptions
+from sbm.web.resources.simulations import Simulations
 from sbm.web.resources.subscriptions import Subscriptions
 from sbm.web.resources.tasks import Tasks
 from sbm.web.resources.ticks import Ticks
@@ -86,6 +87,7 @@ MOUNTED: Mapping[str, type[Any]] = {
     "/api/v1/failed-tasks": FailedTasks,
     "/api/v1/behind-subscriptions": BehindSubscriptions,
     "/api/v1/silent": SilentSubscriptions,
+    "/api/v1/simulations": Simulations,
     "/api/v1/ticks": Ticks,
     "/api/v1/pauses": Pauses,
     "/api/v1/audit": Audit,
@@ -187,7 +189,7 @@ def build(
     limits: Limits | None = None,
     telemetry: Telemetry | None = None,
     timezone: ZoneInfo = _UTC,
-    max_text_length: int = MAX_TEXT_LENGTH,
+    simulation: SimulationSettings | None = None,
     max_tokens: int = MAX_TOKENS,
     token_uses: TokenUses | None = None,
 ) -> BoundedSite:
@@ -200,10 +202,15 @@ def build(
     that repeats an earlier one; zero: never. The headers of ``trusted_proxies`` may say which
     address the client uses. ``telemetry`` is shown by ``/metrics`` and the health check; its
     ``pending_metrics`` are sent to the Metrics API. ``timezone`` is that of the schedules.
-    ``max_text_length`` is how many characters the Message Sender takes. A user has at most
+    ``simulation`` has the settings that decide what is sent. A user has at most
     ``max_tokens`` live tokens, and ``token_uses`` remembers which were used.
     """
     reactor = database.reactor
+    simulation = simulation or SimulationSettings()
+    max_text_length = simulation.rules.max_text_length
+    zones = TimeZones(
+        default=scheduling.ticking_zone or timezone, scheduler=scheduling.ticking_zone
+    )
     telemetry = telemetry or Telemetry()
     token_uses = token_uses or TokenUses(reactor=reactor)
     passwords = Passwords(database=database, reactor=reactor)
@@ -242,6 +249,7 @@ def build(
                 wake=wakeups.ticks.wake,
                 scheduling=scheduling,
                 callbacks=callbacks,
+                rules=simulation.rules,
             ),
             "/api/v1/messageset": MessageSets(endpoint=endpoint, max_text_length=max_text_length),
             "/api/v1/message": Messages(endpoint=endpoint, max_text_length=max_text_length),
@@ -269,6 +277,7 @@ def build(
                 endpoint=endpoint, wake=wakeups.tasks.wake
             ),
             "/api/v1/silent": SilentSubscriptions(endpoint=endpoint, wake=wakeups.tasks.wake),
+            "/api/v1/simulations": Simulations(endpoint=endpoint, settings=simulation, zones=zones),
             "/api/v1/ticks": Ticks(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/pauses": Pauses(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/audit": Audit(
@@ -281,13 +290,7 @@ def build(
                 endpoint=endpoint,
                 timelines=Timelines(
                     endpoint=endpoint,
-                    clock=PlanClock(
-                        mode=scheduling.mode,
-                        zones=TimeZones(
-                            default=scheduling.ticking_zone or timezone,
-                            scheduler=scheduling.ticking_zone,
-                        ),
-                    ),
+                    clock=PlanClock(mode=scheduling.mode, zones=zones),
                 ),
             ),
             "/api/v1/deliveries": Deliveries(endpoint=endpoint),

@@ -16,7 +16,7 @@ CREATE TABLE simulations (
     schedule_id integer NOT NULL REFERENCES schedules ON DELETE CASCADE,
     made_at timestamptz NOT NULL DEFAULT now(),
     made_by text NOT NULL,
-    allowed_change double precision NOT NULL CHECK (allowed_change BETWEEN 0 AND 100),
+    allowed_change integer NOT NULL CHECK (allowed_change BETWEEN 0 AND 100),
     counts jsonb NOT NULL
 );
 COMMENT ON TABLE simulations IS 'What ticks would have done, for whoever opens one with the token.';

@@ -7,32 +7,34 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_twisted import blockon, ensureDeferred
 from twisted.internet.defer import Deferred
 
-from sbm.model.send import MAX_TEXT_LENGTH, Settled, objection
+from sbm.model.send import Settled, objection
 from sbm.model.simulation import (
     Completion,
     Result,
     Simulation,
-    SimulationRules,
+    SimulationSettings,
+    changed,
+    sms_parts,
 )
-from sbm.operations.simulating import SimulationSettings, simulate_now
-from sbm.store import sends, ticks
+from sbm.model.time_zones import TimeZones
+from sbm.operations.simulating import simulate_now
+from sbm.operations.simulating_days import simulate_at, simulate_days
+from sbm.store import clock, sends, ticks
 from sbm.store.postgres.database import Database
 from tests.arrange import Arranged
 from tests.pipeline.simulated import apart
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
-RULES = SimulationRules(
-    max_text_length=MAX_TEXT_LENGTH, dry_runs=frozenset(), content_settle=timedelta(hours=1)
-)
-SETTINGS = SimulationSettings(rules=RULES, max_rate=None)
+SETTINGS = SimulationSettings()
 LANGS = ("eng_ZA", "zul_ZA", "xho_ZA")
 TABLES = (
     "subscriptions, sends, ledger, failed_tasks, messages, messagesets, schedules, ticks, pauses,"
@@ -119,12 +121,12 @@ WORLDS = st.builds(
 
 
 class Played:
-    """A world in the database."""
+    """A world in the database; its schedule is due every morning."""
 
     def __init__(self, database: Database, direct: Arranged, world: WorldOfTicks) -> None:
         self.database, self.direct, self.world = database, direct, world
         direct.rows(f"TRUNCATE {TABLES} CASCADE")
-        self.schedule = direct.schedule()
+        self.schedule = direct.schedule(minute="0", hour="8")
         self.sets = [
             direct.messageset(
                 f"set{n}",
@@ -211,11 +213,7 @@ class Played:
         completed = {
             row["id"] for row in self.direct.rows("SELECT id FROM subscriptions WHERE completed")
         }
-        claimed = await self.database.transact(
-            sends.claim, owner=uuid4(), limit=100, lease=timedelta(minutes=1)
-        )
-        results = [(send, objection(send) or SENT) for send in claimed]
-        await self.database.transact(sends.settle, results=results)
+        await self.deliver()
         rows = self.direct.rows("SELECT * FROM ledger WHERE tick_id = %s", opened)
         assert self.direct.rows("SELECT FROM sends") == []
         ended = self.direct.rows(
@@ -224,6 +222,14 @@ class Played:
             [row["subscription_id"] for row in rows if row["stage"] != "trigger"],
         )
         return rows, [one for one in ended if one["id"] not in completed]
+
+    async def deliver(self) -> None:
+        """Send all that is owed."""
+        claimed = await self.database.transact(
+            sends.claim, owner=uuid4(), limit=100, lease=timedelta(minutes=1)
+        )
+        results = [(send, objection(send) or SENT) for send in claimed]
+        await self.database.transact(sends.settle, results=results)
 
 
 def told(simulation: Simulation) -> dict[Result, int]:
@@ -284,9 +290,96 @@ async def test_a_simulation_is_what_the_tick_then_does(
         )
         rows, ended = await played.tick()
         assert told(simulation) == happened(rows)
-        assert dict(simulation.completions) == Counter(
-            Completion(one["messageset_id"], one["lang"], one["next_set_id"]) for one in ended
-        )
+        assert dict(simulation.completions) == Counter(map(completion_of, ended))
         check_examples(simulation, rows)
 
     await apart(compare)
+
+
+@pytest.mark.parametrize(
+    "examples", [25, pytest.param(300, marks=pytest.mark.long)], ids=["short", "300"]
+)
+@ensureDeferred
+async def test_days_are_what_their_ticks_then_do_one_after_the_other(
+    database: Database, direct: Arranged, examples: int
+) -> None:
+    """What is owed at the beginning is sent before them."""
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(world=WORLDS, days=st.integers(1, 4))
+    def compare(world: WorldOfTicks, days: int) -> None:
+        blockon(Deferred.fromCoroutine(compared(world, days)))
+
+    async def compared(world: WorldOfTicks, days: int) -> None:
+        quiet = evolve(
+            world,
+            under_way="none",
+            paused=None,
+            sets=[evolve(one, has_changed=False) for one in world.sets],
+        )
+        played = Played(database, direct, quiet)
+        await played.prepare()
+        now = await database.read(clock.now)
+        simulation = await database.read_snapshot(
+            simulate_days,
+            until=now + timedelta(days=days),
+            zones=TimeZones(default=ZoneInfo("UTC")),
+            settings=SETTINGS,
+        )
+        # A second tick of the same moment would only skip what the first one had.
+        at = await database.read_snapshot(
+            simulate_at,
+            schedule_id=played.schedule,
+            at=now + timedelta(days=days),
+            zones=TimeZones(default=ZoneInfo("UTC")),
+            settings=SETTINGS,
+        )
+        await played.deliver()
+        results: Counter[Result] = Counter()
+        completed: Counter[Completion] = Counter()
+        for _ in range(days):
+            rows, ended = await played.tick()
+            results.update(happened(rows))
+            completed.update(map(completion_of, ended))
+            direct.rows("UPDATE ticks SET created_at = created_at - interval '2 hours'")
+        assert told(simulation) == results
+        assert dict(simulation.completions) == completed
+        rows, _ = await played.tick()
+        assert told(at) == happened(rows)
+
+    await apart(compare)
+
+
+def completion_of(ended: dict[str, Any]) -> Completion:
+    return Completion(ended["messageset_id"], ended["lang"], ended["next_set_id"])
+
+
+def test_people_whose_result_differs_are_counted() -> None:
+    before = [["a", 10], ["b", 5]]
+    assert changed(before, before) == 0
+    assert changed(before, [["a", 8], ["b", 7]]) == 2
+    assert changed(before, [["a", 10], ["b", 5], ["c", 4]]) == 4
+    assert changed(before, [["a", 1]]) == 14
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("x" * 160, 1),
+        ("x" * 161, 2),
+        ("x" * 306, 2),
+        ("x" * 307, 3),
+        ("€" * 80, 1),
+        ("€" * 81, 2),
+        ("ŵ" * 70, 1),
+        ("ŵ" * 71, 2),
+        ("😀" * 35, 1),
+        ("😀" * 36, 2),
+    ],
+)
+def test_the_short_messages_of_a_text_are_counted(text: str, parts: int) -> None:
+    assert sms_parts(text) == parts

@@ -87,7 +87,7 @@ def test_the_required_settings_are_enough() -> None:
     assert (read.use_ssl, read.warnings) == (False, ())
     assert read.duplicate_window == timedelta(0)
     assert (read.backoff_max, read.max_faults) == (timedelta(seconds=60), 10)
-    assert (read.uncertain, read.dry_run_messagesets) == ("at-least-once", frozenset())
+    assert (read.uncertain, read.simulation.rules.dry_runs) == ("at-least-once", frozenset())
 
 
 def test_how_sends_are_tried_again_can_be_set() -> None:
@@ -99,9 +99,15 @@ def test_how_sends_are_tried_again_can_be_set() -> None:
 
 def test_what_can_be_sent_and_when_content_ends_can_be_set() -> None:
     read = config()
-    assert (read.max_text_length, read.content_settle) == (1000, timedelta(hours=1))
+    assert (read.simulation.rules.max_text_length, read.simulation.rules.content_settle) == (
+        1000,
+        timedelta(hours=1),
+    )
     read = config(SBM_MAX_TEXT_LENGTH="160", SBM_CONTENT_SETTLE_SECONDS="0")
-    assert (read.max_text_length, read.content_settle) == (160, timedelta(0))
+    assert (read.simulation.rules.max_text_length, read.simulation.rules.content_settle) == (
+        160,
+        timedelta(0),
+    )
     told = problems(SBM_MAX_TEXT_LENGTH="0", SBM_CONTENT_SETTLE_SECONDS="soon")
     assert told == (
         "SBM_MAX_TEXT_LENGTH must be a whole number from 1 to 1000000, not '0'.",
@@ -122,7 +128,7 @@ def test_what_becomes_of_what_is_uncertain_is_one_of_two() -> None:
 
 @pytest.mark.parametrize(("text", "ids"), [("7", {7}), (" 7, 8,,9 ", {7, 8, 9}), (",", set())])
 def test_dry_runs_are_ids_with_commas_between_them(text: str, ids: set[int]) -> None:
-    assert config(DRY_RUN_MESSAGESETS=text).dry_run_messagesets == ids
+    assert config(DRY_RUN_MESSAGESETS=text).simulation.rules.dry_runs == ids
 
 
 @pytest.mark.parametrize("text", ["x", "7;8", "-7", "7 8", "1" * 30])

@@ -88,6 +88,7 @@ EXPECTED = {
     "/api/v1/deliveries/": each("people.read"),
     "/api/v1/undelivered-people/": each("people.read"),
     "/api/v1/identities/{identity}/timeline/": each("people.read"),
+    "/api/v1/simulations/": each(write="people.read"),
     "/api/v1/silent/": each("people.read"),
     "/api/v1/silent/{id}/": each("people.read"),
     "/api/v1/silent/counts/": each("people.read"),

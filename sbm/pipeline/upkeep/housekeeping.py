@@ -9,7 +9,15 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
-from sbm.store import clock, idempotency, partitions, scheduler_callbacks, ticks, watched_ticks
+from sbm.store import (
+    clock,
+    idempotency,
+    partitions,
+    scheduler_callbacks,
+    simulations,
+    ticks,
+    watched_ticks,
+)
 from sbm.store.partitions import Partitioned
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.transaction import Transaction
@@ -79,6 +87,7 @@ class Housekeeping:
         if not reading.is_calm:
             return 0
         await clock.delete_old(transaction)
+        await simulations.forget_old(transaction)
         return await idempotency.delete_old(transaction, limit=ANSWERS_PER_PASS)
 
 

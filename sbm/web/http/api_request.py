@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 from attrs import field, frozen
 from twisted.web.server import Request
@@ -23,6 +24,10 @@ from sbm.web.http.uploads import Upload
 _KEY_HEADER = b"idempotency-key"
 MAX_KEY_LENGTH = 255
 _KEY = re.compile(rb'("?)([!#-~]{1,%d})\1' % MAX_KEY_LENGTH)
+
+
+# The header of a POST-back that opens a tick only if it does what was simulated.
+SIMULATION_TOKEN = "Simulation-Token"  # noqa: S105
 
 
 @frozen(kw_only=True)
@@ -123,6 +128,18 @@ class ApiRequest:
             digest=sha256(f"{self.user.id} {key} {path}".encode()).digest(),
             fingerprint=sha256(self._raw_body()).digest(),
         )
+
+    def simulation_token(self) -> UUID | None:
+        """The token in the Simulation-Token header, if there is one; raises Malformed."""
+        told = self._request.getHeader(SIMULATION_TOKEN)
+        if told is None:
+            return None
+        try:
+            return UUID(told.strip())
+        except ValueError:
+            raise http_errors.Malformed(
+                f"{SIMULATION_TOKEN} must be the token of a simulation.", kind="simulation-token"
+            ) from None
 
     def _raw_body(self) -> bytes:
         if self._request.is_too_large:

@@ -11,7 +11,12 @@ from twisted.python.failure import Failure
 from sbm.model.echo import echoed
 from sbm.operations.ledger import NotServed
 from sbm.operations.privacy import TooMuchData
-from sbm.operations.refusals import CannotBeSent, InUse, NoSuchRow
+from sbm.operations.refusals import (
+    CannotBeSent,
+    InUse,
+    NoSuchRow,
+    SimulationUnknown,
+)
 from sbm.operations.undoing import NotUndoable
 from sbm.operations.users import LastAdministrator, TooManyTokens
 from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
@@ -134,6 +139,10 @@ class NotAcceptable(RefusalWithDetail):
         super().__init__("Could not satisfy the request Accept header.")
 
 
+class NotAsSimulated(Refusal):
+    """The tick would not do what was simulated; it was not opened."""
+
+
 class TooLarge(RefusalWithDetail):
     """The body exceeds its limit; nothing of it was stored."""
 
@@ -168,6 +177,7 @@ STATUSES: Mapping[type[Exception], int] = {
     Invalid: 400,
     CannotBeSent: 400,
     NotServed: 400,
+    SimulationUnknown: 400,
     Unauthenticated: 401,
     Forbidden: 403,
     NotFound: 404,
@@ -177,6 +187,7 @@ STATUSES: Mapping[type[Exception], int] = {
     InUse: 409,
     LastAdministrator: 409,
     NotUndoable: 409,
+    NotAsSimulated: 409,
     TooMuchData: 409,
     TooLarge: 413,
     UnsupportedMediaType: 415,
@@ -193,6 +204,7 @@ KINDS: Mapping[type[Exception], str] = {
     Invalid: "invalid",
     CannotBeSent: "invalid",
     NotServed: "not-served",
+    SimulationUnknown: "simulation-token",
     Unauthenticated: "credentials",
     Forbidden: "forbidden",
     NotFound: "not-found",
@@ -202,6 +214,7 @@ KINDS: Mapping[type[Exception], str] = {
     InUse: "in-use",
     LastAdministrator: "last-administrator",
     NotUndoable: "not-undoable",
+    NotAsSimulated: "not-as-simulated",
     TooMuchData: "too-much-data",
     TooLarge: "too-large",
     UnsupportedMediaType: "media-type",
@@ -248,8 +261,8 @@ def body_of(error: Exception) -> Any:
         return error.body
     if isinstance(error, NoSuchRow):
         return {"detail": _NOT_FOUND}
-    told = InUse | LastAdministrator | NotServed | NotUndoable | TooManyTokens | TooMuchData
-    if isinstance(error, told):
+    told = InUse | LastAdministrator | NotServed | NotUndoable | SimulationUnknown
+    if isinstance(error, told | TooManyTokens | TooMuchData):
         return {"detail": str(error)}
     if isinstance(error, CannotBeSent):
         return list(error.sentences)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
@@ -35,11 +34,6 @@ async def written_in_slices(reactor: Any, values: Iterable[Any]) -> bytes:
         if slices.is_over:
             await slices.next_turn()
     return b"[%s]" % b",".join(written)
-
-
-def instant(moment: datetime) -> str:
-    """An aware time in ISO 8601, in UTC: with microseconds unless there are none."""
-    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat() + "Z"
 
 
 def row_id(text: str) -> int:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from functools import singledispatch
 
 from sbm.web.schema.fields import (
-    LARGEST_INTEGER,
     Boolean,
     Choice,
     Field,
@@ -150,7 +149,7 @@ def _(field: Choice) -> JsonSchema:
 def _(field: Integer) -> JsonSchema:
     if field.choices:
         return {"type": "integer", "enum": list(field.choices)}
-    return {"type": "integer", "minimum": field.least, "maximum": LARGEST_INTEGER}
+    return {"type": "integer", "minimum": field.least, "maximum": field.most}
 
 
 @taken_by.register

@@ -9,6 +9,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.audit_entry import AUDITED_TABLES, ROW_OPERATIONS, AuditEntry
+from sbm.model.instants import instant
 from sbm.model.user import ADMINISTER
 from sbm.operations.undoing import BATCH, Undone, UndoRules, undo_entry, undo_request
 from sbm.settings.config import SchedulingSettings
@@ -22,7 +23,7 @@ from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.endpoint import replying
 from sbm.web.http.needs import Needs
 from sbm.web.http.reply import OptionsInfo, Reply
-from sbm.web.http.wire import instant, row_id
+from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND, parameters
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, said, schema

@@ -12,6 +12,7 @@ from twisted.web.server import Request
 
 from sbm.model.behind import BehindSubscription
 from sbm.model.ids import LARGEST_ID
+from sbm.model.instants import instant
 from sbm.model.user import FIND_BEHIND_SUBSCRIPTIONS, PEOPLE_READ, VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.store import behind_subscriptions, tasks
 from sbm.store.postgres.transaction import Transaction
@@ -22,7 +23,6 @@ from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.endpoint import InTransaction
 from sbm.web.http.needs import Needs
 from sbm.web.http.reply import OptionsInfo, Reply
-from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, said
 from sbm.web.schema.json_schema import COUNT, MOMENT, ROW_ID, TEXT, URL, UUID

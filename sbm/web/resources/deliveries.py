@@ -9,13 +9,13 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.delivery import DeliveryCount, UndeliveredPerson
+from sbm.model.instants import instant
 from sbm.model.user import PEOPLE_READ
 from sbm.store import deliveries
 from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.endpoint import Endpoint, new_app
 from sbm.web.http.needs import reading
 from sbm.web.http.reply import OptionsInfo
-from sbm.web.http.wire import instant
 from sbm.web.openapi.lists import listing
 from sbm.web.openapi.parts import PathItem, Section
 from sbm.web.openapi.schemas import one_object, page_of, said

@@ -10,6 +10,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.failed_task import MAX_IDENTITY, MAX_REASON, FailedTask, FailedTaskFilter, Requeued
+from sbm.model.instants import instant
 from sbm.model.paging import Page, PageRequest
 from sbm.model.send import SendKind, Stage, Trigger
 from sbm.model.signature import Signature
@@ -25,7 +26,7 @@ from sbm.web.http.endpoint import InTransaction, Method
 from sbm.web.http.http_errors import NotFound, Reason
 from sbm.web.http.needs import OPERATING, reading
 from sbm.web.http.reply import OptionsInfo, Reply
-from sbm.web.http.wire import instant, row_id
+from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import INVALID_FILTER, NOT_FOUND, parameters
 from sbm.web.openapi.parts import (
     ACCEPTED,

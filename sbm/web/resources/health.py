@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 from twisted.web.server import Request
 
+from sbm.model.instants import instant
 from sbm.model.role import ROLES, Role
 from sbm.store.postgres.errors import DatabaseUnavailable, DatabaseUnfit
 from sbm.store.postgres.transaction import Transaction
@@ -19,7 +20,6 @@ from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.endpoint import Endpoint, new_app, reading
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.reply import OptionsInfo, Reply, written
-from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, said, schema
 from sbm.web.schema.json_schema import FLAG, MOMENT, ROW_ID, TEXT, JsonSchema

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.web.server import Request
 
+from sbm.model.instants import instant
 from sbm.model.intake import (
     LONGEST_PERIOD,
     OUTCOMES,
@@ -30,7 +31,6 @@ from sbm.web.http.endpoint import reading
 from sbm.web.http.http_errors import Invalid
 from sbm.web.http.needs import reading as needs_to_read
 from sbm.web.http.reply import OptionsInfo, Reply
-from sbm.web.http.wire import instant
 from sbm.web.openapi.lists import INVALID_FILTER, parameters
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, said, schema

@@ -10,6 +10,7 @@ from attrs import fields, frozen
 from twisted.web.server import Request
 
 from sbm.model.csv_text import csv_lines
+from sbm.model.instants import instant
 from sbm.model.ledger_entry import (
     OUTCOMES,
     REASON_KINDS,
@@ -30,7 +31,6 @@ from sbm.web.http.http_errors import Invalid
 from sbm.web.http.needs import Needs
 from sbm.web.http.needs import reading as reading_needs
 from sbm.web.http.reply import OptionsInfo, Reply
-from sbm.web.http.wire import instant
 from sbm.web.openapi.lists import INVALID_FILTER, parameters
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow
 from sbm.web.openapi.schemas import nullable, one_object, ref, said, schema

@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 from sbm.model.content import BinaryContent, Message
+from sbm.model.instants import instant
 from sbm.store import binary_contents
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.api_request import ApiRequest
-from sbm.web.http.wire import instant
 
 Files = Mapping[int, BinaryContent]
 

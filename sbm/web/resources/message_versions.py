@@ -7,6 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
+from sbm.model.instants import instant
 from sbm.model.ledger_entry import MessageVersion
 from sbm.store import ledger
 from sbm.web.declaration.collection import Collection, collection_app
@@ -14,7 +15,6 @@ from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.needs import FOR_EVERY_USER
-from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import Section
 from sbm.web.openapi.schemas import nullable, one_object, said
 from sbm.web.schema import filters

@@ -8,6 +8,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.content import CONTENT_TYPES, NEXT, Message, MessageSet, is_translation_policy
+from sbm.model.instants import instant
 from sbm.model.user import CONTENT_EDIT
 from sbm.operations.content import change_messageset, create_messageset, delete_messageset
 from sbm.store import messages, messagesets, schedules
@@ -20,7 +21,7 @@ from sbm.web.http.endpoint import InTransaction
 from sbm.web.http.http_errors import NotFound
 from sbm.web.http.needs import writing
 from sbm.web.http.reply import OptionsInfo, Reply
-from sbm.web.http.wire import compact_json, instant, row_id, written_in_slices
+from sbm.web.http.wire import compact_json, row_id, written_in_slices
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import one_object, schema, shown

@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.identity import canonical_uuid
+from sbm.model.instants import instant
 from sbm.model.paging import EndlessPage
 from sbm.model.timeline import PersonEvent, Plan, PlanClock
 from sbm.model.user import PEOPLE_READ
@@ -20,7 +21,6 @@ from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.endpoint import Endpoint, InTransaction
 from sbm.web.http.needs import reading
 from sbm.web.http.reply import OptionsInfo, Reply
-from sbm.web.http.wire import instant
 from sbm.web.openapi.lists import INVALID_FILTER, NOT_FOUND, key
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, ref, said, schema

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from attrs import evolve, frozen
 from twisted.web.server import Request
 
 from sbm.model.content import Schedule
 from sbm.model.scheduler_callback import Target
+from sbm.model.simulation import SimulationRules
+from sbm.model.simulation_told import shown_counts
 from sbm.model.user import CONTENT_EDIT, SCHEDULER, User
 from sbm.operations import triggers
 from sbm.operations.drafts import Draft
+from sbm.operations.refusals import WorldHasChanged
 from sbm.operations.schedules import change_schedule, create_schedule, delete_schedule
 from sbm.settings.config import SchedulingSettings
 from sbm.store import schedules
@@ -21,16 +25,19 @@ from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
-from sbm.web.http.api_request import ApiRequest
+from sbm.web.http.api_request import SIMULATION_TOKEN, ApiRequest
 from sbm.web.http.endpoint import InTransaction, once
-from sbm.web.http.http_errors import Reason
+from sbm.web.http.http_errors import NotAsSimulated, Reason
 from sbm.web.http.needs import CALLED_BACK, writing
 from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
+from sbm.web.openapi.schemas import schema
 from sbm.web.resources.scheduler_callbacks import Callback, SchedulerCallbacks
+from sbm.web.resources.simulations import NOT_AS_SIMULATED
 from sbm.web.schema.fields import ID, CronField, Integer, ReadOnly, Text
+from sbm.web.schema.json_schema import UUID as UUID_SCHEMA
 from sbm.web.schema.moments import Hours
 from sbm.web.schema.schema import ParsedBody, Schema
 
@@ -160,6 +167,7 @@ class Schedules(Collection):
     wake: Callable[[], None]
     scheduling: SchedulingSettings
     callbacks: SchedulerCallbacks
+    rules: SimulationRules
 
     def draft(
         self, parsed: ParsedBody, request: ApiRequest, stored: Mapping[str, Any] | None = None
@@ -179,7 +187,8 @@ class Schedules(Collection):
     ) -> tuple[Callback, Reply]:
         """The body is not read."""
         callback = self.callbacks.of(request.user)
-        post_back = partial(self._post_back, row_id(key), request.user, callback)
+        open_tick = partial(self._open_tick, row_id(key), request.user, request.simulation_token())
+        post_back = partial(self._post_back, row_id(key), request.user, callback, open_tick)
         return callback, await once(transaction, request, post_back)
 
     async def _sent(self, _request: ApiRequest, sent: tuple[Callback, Reply]) -> Reply:
@@ -189,19 +198,43 @@ class Schedules(Collection):
         return reply
 
     async def _post_back(
-        self, schedule_id: int, user: User, callback: Callback, transaction: Transaction
+        self,
+        schedule_id: int,
+        user: User,
+        callback: Callback,
+        open_tick: Callable[[Transaction], Awaitable[Reply]],
+        transaction: Transaction,
     ) -> Reply:
         if user is SCHEDULER and await triggers.stop_calls_for_schedule(
             transaction, schedule_id=schedule_id, mode=self.scheduling.mode
         ):
             return Reply(status=202, body={}, reason=Reason(kind="not-called-for"))
         target = Target(kind="schedule", id=schedule_id)
-        return await callback.answer(transaction, target, partial(_open_tick, schedule_id, user))
+        return await callback.answer(transaction, target, open_tick)
 
-
-async def _open_tick(schedule_id: int, user: User, transaction: Transaction) -> Reply:
-    await triggers.open_tick(transaction, schedule_id=schedule_id, opened_by=user.username)
-    return Reply(status=202, body={})
+    async def _open_tick(
+        self, schedule_id: int, user: User, token: UUID | None, transaction: Transaction
+    ) -> Reply:
+        if token is None:
+            await triggers.open_tick(transaction, schedule_id=schedule_id, opened_by=user.username)
+            return Reply(status=202, body={})
+        try:
+            await triggers.open_simulated_tick(
+                transaction,
+                schedule_id=schedule_id,
+                opened_by=user.username,
+                token=token,
+                rules=self.rules,
+            )
+        except WorldHasChanged as error:
+            raise NotAsSimulated(
+                {
+                    "detail": str(error),
+                    "simulated": shown_counts(error.simulated),
+                    "now": shown_counts(error.now),
+                }
+            ) from None
+        return Reply(status=202, body={})
 
 
 SECTION = Section(
@@ -227,8 +260,23 @@ SECTION = Section(
                     " sent in the background. The body is not read. If a call with the Scheduler's"
                     " token repeats a call of the same due moment, it gets the same answer, and"
                     " triggers nothing.",
+                    parameters=[
+                        {
+                            "name": SIMULATION_TOKEN,
+                            "in": "header",
+                            "description": "The token of a simulation of the schedule. The tick is"
+                            " opened only if its results are those of the simulation, but for what"
+                            " that allows.",
+                            "schema": UUID_SCHEMA,
+                        }
+                    ],
                     answers={
                         202: answer_of({"type": "object", "maxProperties": 0}, "It is begun."),
+                        409: answer_of(
+                            schema("NotAsSimulated"),
+                            "With a Simulation-Token: the results have changed by more than the"
+                            " simulation allows. Nothing was begun.",
+                        ),
                         **NOT_FOUND,
                     },
                     takes_key=True,
@@ -236,5 +284,5 @@ SECTION = Section(
             },
         ),
     ],
-    schemas=RESOURCE.schemas(),
+    schemas={**RESOURCE.schemas(), "NotAsSimulated": NOT_AS_SIMULATED},
 )

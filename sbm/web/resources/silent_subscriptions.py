@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 from twisted.web.server import Request
 
+from sbm.model.instants import instant
 from sbm.model.silence import CAUSES, MEANINGS, SilentRecord
 from sbm.model.user import PEOPLE_READ
 from sbm.store import silent_subscriptions, tasks
@@ -21,7 +22,6 @@ from sbm.web.http.endpoint import InTransaction, reading
 from sbm.web.http.needs import OPERATING
 from sbm.web.http.needs import reading as needs_to_read
 from sbm.web.http.reply import OptionsInfo, Reply
-from sbm.web.http.wire import instant
 from sbm.web.openapi.parts import TASK, Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, said, schema
 from sbm.web.schema import filters

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from attrs import frozen
 
+from sbm.model.instants import instant
 from sbm.model.task import TaskKind, TaskRecord, TaskState
 from sbm.model.user import OPERATE
 from sbm.store import tasks
@@ -16,7 +17,7 @@ from sbm.web.declaration.resource import Resource
 from sbm.web.declaration.sentences import Sentences
 from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.needs import reading
-from sbm.web.http.wire import instant, row_uuid
+from sbm.web.http.wire import row_uuid
 from sbm.web.openapi.parts import Section
 from sbm.web.openapi.schemas import one_object, said
 from sbm.web.schema import filters, json_schema

@@ -10,6 +10,7 @@ from attrs import frozen
 from twisted.web.server import Request
 
 from sbm.model.hold import HOLDS
+from sbm.model.instants import instant
 from sbm.model.send import Outcome
 from sbm.model.signature import Signature
 from sbm.model.tick import Source, Tick, TickState
@@ -24,7 +25,7 @@ from sbm.web.http.endpoint import InTransaction
 from sbm.web.http.http_errors import NotFound
 from sbm.web.http.needs import OPERATING
 from sbm.web.http.reply import OptionsInfo, Reply
-from sbm.web.http.wire import instant, row_id
+from sbm.web.http.wire import row_id
 from sbm.web.openapi.lists import NOT_FOUND
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, said, schema

@@ -19,11 +19,11 @@ from sbm.model.cron import Cron
 from sbm.model.echo import echoed
 from sbm.model.identity import canonical_uuid
 from sbm.model.ids import LARGEST_ID
+from sbm.model.instants import instant
 from sbm.model.text import has_surrogates
 from sbm.operations.drafts import Hold
 from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.bodies import parse_json
-from sbm.web.http.wire import instant
 
 LARGEST_INTEGER = LARGEST_ID
 SMALLEST_INTEGER = -LARGEST_INTEGER - 1
@@ -254,12 +254,13 @@ class Choice(Field):
 
 @frozen(kw_only=True)
 class Integer(Field):
-    """An integer of 32 bits, not below ``least``; if ``choices`` are given, one of these."""
+    """An integer of 32 bits from ``least`` to ``most``; if ``choices`` are given, one of these."""
 
     kind: ClassVar[str] = "integer"
 
     choices: Sequence[int] = ()
     least: int = SMALLEST_INTEGER
+    most: int = LARGEST_INTEGER
 
     def parse(self, given: Any) -> int:
         if isinstance(given, str) and len(given) > MAX_NUMBER_LENGTH:
@@ -268,8 +269,8 @@ class Integer(Field):
             number = int(re.sub(r"\.0*\s*$", "", str(given)))
         except ValueError:
             raise FieldError(NOT_AN_INTEGER) from None
-        if number > LARGEST_INTEGER:
-            raise FieldError(f"Ensure this value is less than or equal to {LARGEST_INTEGER}.")
+        if number > self.most:
+            raise FieldError(f"Ensure this value is less than or equal to {self.most}.")
         if number < self.least:
             raise FieldError(f"Ensure this value is greater than or equal to {self.least}.")
         if self.choices and number not in self.choices:

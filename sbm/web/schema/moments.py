@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from attrs import frozen
 
+from sbm.model.instants import instant
 from sbm.model.send_hours import are_hours
 from sbm.web.http.api_request import ApiRequest
-from sbm.web.http.wire import instant
 from sbm.web.schema import filters
 from sbm.web.schema.fields import Field, FieldError, Text
 
