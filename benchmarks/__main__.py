@@ -26,6 +26,7 @@ SCRIPTS = (
     "ledger",
     "behind",
     "silent",
+    "simulation",
     "import_django",
     "profiles",
     "chaos",
