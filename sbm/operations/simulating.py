@@ -185,6 +185,8 @@ async def _add_prepended(
                 results.add_one(member, verdict)
             if slices.is_over:
                 await slices.next_turn()
+        if len(members) < PAGE:
+            break
 
 
 async def simulate_now(

@@ -282,6 +282,8 @@ async def _put_prepended(
             live[standing] += member.is_live
             if slices.is_over:
                 await slices.next_turn()
+        if len(members) < PAGE:
+            break
 
 
 async def _moments(

@@ -135,8 +135,17 @@ async def find_examples(
     """Some of these members, each with the number of its group."""
     if not wanted:
         return []
-    query = QUERIES.find_rare_examples if are_rare else QUERIES.find_examples
-    return await transaction.many(query, _example, wanted=_written(wanted), **tick.parameters())
+    if not are_rare:
+        return await transaction.many(
+            QUERIES.find_examples, _example, wanted=_written(wanted), **tick.parameters()
+        )
+    return await transaction.many(
+        QUERIES.find_rare_examples,
+        _example,
+        wanted=_written(wanted),
+        messagesets=_sets(one for members in wanted.values() for one in members.positions),
+        **tick.parameters(),
+    )
 
 
 async def find_examples_of_set(
@@ -157,6 +166,10 @@ async def find_examples_of_set(
     )
 
 
+def _sets(positions: Iterable[SetPosition]) -> list[int]:
+    return sorted({one.messageset_id for one in positions})
+
+
 def _written(wanted: Mapping[int, MembersToFind]) -> Json:
     return Json(
         [
@@ -165,6 +178,7 @@ def _written(wanted: Mapping[int, MembersToFind]) -> Json:
                 "reason": members.reason,
                 "stay": members.stay,
                 "positions": [one._asdict() for one in members.positions],
+                "places": {" ".join(map(str, one)): True for one in members.positions},
             }
             for n, members in wanted.items()
         ]
@@ -187,13 +201,14 @@ async def count_members_who_stay(
     transaction: Transaction, *, tick: TickToSimulate, positions: Iterable[SetPosition]
 ) -> list[Staying]:
     """Of the members at the end of their content in these positions: those who do not go on."""
-    written = [one._asdict() for one in positions]
-    if not written:
+    positions = list(positions)
+    if not positions:
         return []
     return await transaction.many(
         QUERIES.count_members_who_stay,
         partial(Staying, schedule_id=tick.schedule_id),
-        positions=Json(written),
+        positions=Json([one._asdict() for one in positions]),
+        messagesets=_sets(positions),
         **tick.parameters(),
     )
 

@@ -209,7 +209,6 @@ EXISTS (
            false AS is_settled, false AS is_too_old, live.id IS NOT NULL AS is_live
       FROM (SELECT * FROM subscriptions WHERE {is_member}) s
       LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
-    OFFSET 0
 ), judged AS (
     SELECT *, CASE WHEN is_spared OR is_settled OR is_paused OR is_too_old OR is_live
                    THEN {why_skipped} END AS reason

@@ -14,12 +14,15 @@ SELECT %(schedule_id)s::integer AS schedule_id, messageset_id, lang, next_sequen
 -- name: list_prepended_members :many
 -- reads
 -- long
--- The next members of a tick that have a prepend and would not be skipped, by their ids.
+-- The next members of a tick that have a prepend and would not be skipped, by their ids. An index
+-- finds those who have, or had, one.
 WITH {simulated_tick}
 SELECT s.id, s.identity, %(schedule_id)s::integer AS schedule_id, s.messageset_id, s.lang,
        s.next_sequence_number, {prepend}
   FROM judged s CROSS JOIN LATERAL (SELECT {given_prepend} AS type) given
- WHERE s.is_prepended AND reason IS NULL AND s.id > %(after)s ORDER BY s.id LIMIT %(limit)s;
+ WHERE s.metadata ? 'prepend_next_delivery' AND s.is_prepended AND reason IS NULL
+   AND s.id > %(after)s
+ ORDER BY s.id LIMIT %(limit)s;
 
 -- name: find_tick_to_follow :one
 -- reads
@@ -35,15 +38,13 @@ SELECT follows FROM opening;
 -- who stay at the end of their set (null: all).
 WITH {simulated_tick}
 SELECT wanted.n, found.id, found.identity
-  FROM jsonb_to_recordset(%(wanted)s) AS wanted (n integer, positions jsonb, reason text, stay boolean)
+  FROM jsonb_to_recordset(%(wanted)s) AS wanted (n integer, places jsonb, reason text, stay boolean)
  CROSS JOIN LATERAL (
        SELECT id, identity FROM judged s
         WHERE reason IS NOT DISTINCT FROM wanted.reason
           AND (wanted.reason IS NOT NULL OR wanted.stay IS NOT NULL OR is_prepended IS NOT TRUE)
           AND (wanted.stay IS NULL OR wanted.stay <> {was_sent_to})
-          AND (messageset_id, lang, next_sequence_number) IN (
-              SELECT * FROM jsonb_to_recordset(wanted.positions)
-                         AS p (messageset_id integer, lang text, next_sequence_number integer))
+          AND wanted.places ? concat_ws(' ', messageset_id, lang, next_sequence_number)
         LIMIT 5) found;
 
 -- name: find_rare_examples :many
@@ -60,7 +61,7 @@ SELECT n, id, identity
                  CROSS JOIN LATERAL jsonb_to_recordset(w.positions)
                          AS p (messageset_id integer, lang text, next_sequence_number integer)
                ) wanted USING (messageset_id, lang, next_sequence_number)
-         WHERE reason IS NOT DISTINCT FROM wanted.why
+         WHERE messageset_id = ANY(%(messagesets)s) AND reason IS NOT DISTINCT FROM wanted.why
            AND (wanted.why IS NOT NULL OR wanted.stay IS NOT NULL OR is_prepended IS NOT TRUE)
            AND (wanted.stay IS NULL OR wanted.stay <> {was_sent_to})) ranked
  WHERE place <= 5;
@@ -103,7 +104,7 @@ SELECT {content}, s.messageset_id AS of_set, s.lang AS of_lang, NOT ({has_more})
 WITH {simulated_tick}
 SELECT messageset_id, lang, next_sequence_number, {no_next_set} AS added, count(*) AS count
   FROM judged s
- WHERE reason IS NULL
+ WHERE reason IS NULL AND messageset_id = ANY(%(messagesets)s)
    AND (messageset_id, lang, next_sequence_number) IN (
        SELECT * FROM jsonb_to_recordset(%(positions)s)
                   AS p (messageset_id integer, lang text, next_sequence_number integer))
@@ -148,7 +149,8 @@ SELECT s.id, s.identity, s.schedule_id, s.messageset_id, s.lang, s.next_sequence
   LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
  CROSS JOIN LATERAL (SELECT {given_prepend} AS type) given
  WHERE s.active AND NOT s.completed AND s.process_status >= 0
-   AND s.metadata ->> 'prepend_next_delivery' <> '' AND s.id > %(after)s
+   AND s.metadata ? 'prepend_next_delivery' AND s.metadata ->> 'prepend_next_delivery' <> ''
+   AND s.id > %(after)s
   [AND s.messageset_id = %(messageset_id)s]
  ORDER BY s.id LIMIT %(limit)s;
 
