@@ -216,6 +216,7 @@ def _metrics(shared: SharedParts) -> Iterable[IService]:
         address=config.metrics,
         timeout=min(config.request_timeout, METRICS_TIMEOUT),
         connections=1,
+        refused=shared.refused("Metrics API"),
     )
     yield client
     yield MetricsReporter(
@@ -278,6 +279,7 @@ def _scheduler_calls(shared: SharedParts) -> Iterable[IService]:
         address=scheduling.scheduler,
         timeout=config.request_timeout,
         connections=AT_A_TIME,
+        refused=shared.refused("Scheduler"),
     )
     outbox = SchedulerOutbox(
         database=shared.database,
@@ -337,6 +339,7 @@ def _audio_copies(shared: SharedParts) -> IService:
             reactor=shared.reactor,
             address=config.voice_vendor,
             timeout=min(config.request_timeout, VENDOR_TIMEOUT),
+            refused=shared.refused("voice vendor"),
         )
     copies: IService = AudioCopies(
         reactor=shared.reactor,

@@ -125,6 +125,7 @@ def deliveries(shared: SharedParts) -> Iterable[IService]:
         address=config.message_sender,
         timeout=config.request_timeout,
         connections=1,
+        refused=shared.refused("Message Sender"),
     )
     reader = DeliveryReader(
         database=shared.gated,

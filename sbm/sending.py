@@ -39,7 +39,7 @@ from sbm.settings.endpoints import ServiceAddress
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.gated import GatedDatabase
 from sbm.store.postgres.host_watch import HostWatch
-from sbm.telemetry import PendingMetrics, Telemetry
+from sbm.telemetry import ANSWERS_REFUSED, PendingMetrics, Telemetry
 
 POLL_SECONDS = 1.0
 EXPIRY_SECONDS = 5.0
@@ -86,8 +86,21 @@ class SharedParts:
             cap=self.config.backoff_max,
             is_told_once=is_told_once,
         )
-        self.telemetry.services[service.lower().replace(" ", "_")] = breaker
+        self.telemetry.services[_label(service)] = breaker
         return breaker
+
+    def refused(self, service: str) -> Callable[[str], None]:
+        """Counts answers of a service that were refused, by the limit that they exceed."""
+
+        def count(limit: str) -> None:
+            self.telemetry.count(ANSWERS_REFUSED, service=_label(service), limit=limit)
+
+        return count
+
+
+def _label(service: str) -> str:
+    """The name of a service in metrics."""
+    return service.lower().replace(" ", "_")
 
 
 @frozen(kw_only=True)
@@ -106,8 +119,10 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
     telemetry, wakeup = shared.telemetry, shared.wakeups.sends
     # Places that no tick can fill, so that a single send is claimed at once.
     reserved = config.concurrency // RESERVED_OF
-    identity_client = _client(shared, config.identity_store, counted="GET")
-    sender_client = _client(shared, config.message_sender, counted="POST")
+    identity_client = _client(
+        shared, config.identity_store, service="Identity Store", counted="GET"
+    )
+    sender_client = _client(shared, config.message_sender, service="Message Sender", counted="POST")
     identity_breaker = shared.breaker("Identity Store")
     sender_breaker = shared.breaker("Message Sender")
     retries = Retries(max_faults=config.max_faults, cap=config.backoff_max, draw=random.random)
@@ -279,7 +294,9 @@ def pause_watch(
     )
 
 
-def _client(shared: SharedParts, address: ServiceAddress, *, counted: str) -> ServiceClient:
+def _client(
+    shared: SharedParts, address: ServiceAddress, *, service: str, counted: str
+) -> ServiceClient:
     """The client for a service that every send needs; counts the failures of one method."""
     return ServiceClient(
         reactor=shared.reactor,
@@ -287,6 +304,7 @@ def _client(shared: SharedParts, address: ServiceAddress, *, counted: str) -> Se
         timeout=shared.config.request_timeout,
         connections=shared.config.concurrency,
         failed=_count_failures(shared.telemetry.pending_metrics, counted),
+        refused=shared.refused(service),
     )
 
 

@@ -16,6 +16,9 @@ from sbm.model.tick_times import CallsOfDay
 
 Labels = tuple[tuple[str, str], ...]
 
+# Counts answers of other services, by service and by the limit that they exceed.
+ANSWERS_REFUSED = "answers.refused"
+
 # There are two names for each message set, and some thirty more. If sets are renamed again and
 # again while the Metrics API is away, the names must not fill the memory.
 MOST_NAMES = 10_000

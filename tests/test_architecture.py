@@ -49,7 +49,7 @@ ROWS_INSIDE = {
         {"prepared_client"},
         {"http_agent"},
         {"http_connection"},
-        {"outcomes"},
+        {"outcomes", "certificates"},
     ),
     "runtime": ({"loop"}, {"work_gate"}, {REST}),
     "sandbox": ({"demo"}, {"stand_ins"}, {"postgres"}, {"account", "private_files"}),

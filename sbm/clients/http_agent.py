@@ -23,7 +23,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from sbm.clients.http_connection import HttpConnection, NotBegun
+from sbm.clients.certificates import check_certificate
+from sbm.clients.http_connection import MAX_BODY_BYTES, HttpConnection, NotBegun
 from sbm.clients.outcomes import HeldBack
 
 # What may stand on the wire; no blank, no line end and no fragment.
@@ -104,6 +105,7 @@ class _Destination:
     """A scheme, host and port, with its idle connections: the last one was used last."""
 
     host: bytes
+    name: str
     endpoint: Any
     idle: deque[HttpConnection] = field(factory=deque)
 
@@ -130,8 +132,10 @@ class HttpAgent:
         uri: bytes,
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,  # noqa: N803
+        *,
+        most_bytes: int = MAX_BODY_BYTES,
     ) -> Deferred[IResponse]:
-        """Fires with a whole answer (HttpAnswer).
+        """Fires with a whole answer (HttpAnswer), whose body has at most ``most_bytes``.
 
         The whole body is taken from ``bodyProducer`` when there is a connection, just before the
         request is written. If its ``startProducing`` fails, nothing is written.
@@ -149,9 +153,9 @@ class HttpAgent:
         head = b"%b %b HTTP/1.1\r\nHost: %b\r\n%b" % (method, target, destination.host, lines)
         connection = self._take(destination)
         if connection is not None:
-            return _begin(connection, method, head, bodyProducer)
+            return _begin(connection, method, head, bodyProducer, most_bytes)
         return self._connect(destination).addCallbacks(
-            _begin, _not_begun, callbackArgs=(method, head, bodyProducer)
+            _begin, _not_begun, callbackArgs=(method, head, bodyProducer, most_bytes)
         )
 
     def close(self) -> Deferred[None]:
@@ -176,7 +180,9 @@ class HttpAgent:
         endpoint: Any = HostnameEndpoint(self._reactor, uri.host.decode(), uri.port)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
-        destination = self._destinations[root] = _Destination(host=uri.netloc, endpoint=endpoint)
+        destination = self._destinations[root] = _Destination(
+            host=uri.netloc, name=uri.host.decode(), endpoint=endpoint
+        )
         return destination
 
     def _take(self, destination: _Destination) -> HttpConnection | None:
@@ -195,6 +201,7 @@ class HttpAgent:
                 HttpConnection,
                 idle=partial(self._keep, destination),
                 gone=partial(_forget, destination),
+                check=partial(check_certificate, host=destination.name),
             )
         )
         connected: Deferred[Any] = destination.endpoint.connect(factory)
@@ -232,12 +239,18 @@ def _forget(destination: _Destination, connection: HttpConnection) -> None:
 
 
 def _begin(
-    connection: HttpConnection, method: bytes, head: bytes, producer: IBodyProducer | None
+    connection: HttpConnection,
+    method: bytes,
+    head: bytes,
+    producer: IBodyProducer | None,
+    most_bytes: int,
 ) -> Deferred[Any]:
     """Take the body, and write the request in the same callback."""
     if producer is None:
         length = b"Content-Length: 0\r\n" if method in _METHODS_WITH_BODY else b""
-        return connection.request(head + length + b"\r\n", has_no_body=method == b"HEAD")
+        return connection.request(
+            head + length + b"\r\n", has_no_body=method == b"HEAD", most_bytes=most_bytes
+        )
     if isinstance(producer, PreparedBody):  # no callbacks, since this is the way of each send
         try:
             body = producer.take()
@@ -247,11 +260,13 @@ def _begin(
         except Exception as error:
             connection.abort()
             return fail(NotBegun(error))
-        return connection.request(_with_body(head, body))
+        return connection.request(_with_body(head, body), most_bytes=most_bytes)
     chunks = _Chunks()
     produced: Deferred[None] = maybeDeferred(producer.startProducing, chunks)
     return produced.addCallbacks(
-        lambda _: connection.request(_with_body(head, b"".join(chunks.written))),
+        lambda _: connection.request(
+            _with_body(head, b"".join(chunks.written)), most_bytes=most_bytes
+        ),
         _not_produced,
         errbackArgs=(connection,),
     )

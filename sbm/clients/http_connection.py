@@ -25,10 +25,14 @@ from zope.interface import implementer
 
 from sbm.clients.outcomes import AnswerTooLong
 
+# The longest body that any question is answered with. Each request has its own limit, up to this.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_HEAD_BYTES = 64 * 1024
+MAX_HEADERS = 200
+MAX_INTERIM_ANSWERS = 20
 
-# The framing of a chunked body may be as long as the body itself, and no longer.
+# The framing of a chunked body may be as long as the body itself, and no longer. What is not body
+# may always be as long as a head.
 _FRAMED = 2
 
 _LOST = Failure(ConnectionDone())
@@ -40,6 +44,10 @@ class NotBegun(Exception):
     def __init__(self, reason: BaseException) -> None:
         super().__init__(str(reason))
         self.reason = reason
+
+
+def _accept(_transport: Any) -> None:
+    """Check nothing: there is no TLS."""
 
 
 @implementer(IPushProducer)
@@ -98,9 +106,10 @@ class HttpAnswer:
 class HttpConnection(Protocol):
     """A connection that carries one request at a time.
 
-    ``ready`` fires when a request can be written: over TLS, after the handshake. ``closed`` fires
-    when the connection is gone. ``idle`` is called each time when the connection can be used for
-    another request, and ``gone`` when an idle connection cannot be used any more.
+    ``ready`` fires when a request can be written. Over TLS, that is after the handshake, and after
+    ``check``, which raises an error if the certificate in this transport is not that of the host.
+    ``closed`` fires when the connection is gone. ``idle`` is called each time when the connection
+    can be used for another request, and ``gone`` when an idle connection cannot be used any more.
 
     The callbacks of the parser are methods of the connection itself, so that a request needs no
     object of its own.
@@ -108,6 +117,7 @@ class HttpConnection(Protocol):
 
     _idle: Callable[[HttpConnection], None]
     _gone: Callable[[HttpConnection], None]
+    _check: Callable[[Any], None] = _accept
     idle_since: float = 0.0
     ready: Deferred[HttpConnection] = field(init=False)
     closed: Deferred[None] = field(init=False, factory=Deferred)
@@ -116,12 +126,13 @@ class HttpConnection(Protocol):
     _writes_at_once: bool = field(init=False, default=False)
     _is_written: bool = field(init=False, default=True)
     _has_no_body: bool = field(init=False, default=False)
+    _most_bytes: int = field(init=False, default=MAX_BODY_BYTES)
+    _interim_answers: int = field(init=False, default=0)
     _received: int = field(init=False, default=0)
     _code: int = field(init=False, default=0)
     _phrase: bytes = field(init=False, default=b"")
     _headers: list[tuple[bytes, bytes]] = field(init=False, factory=list)
-    _chunks: list[bytes] = field(init=False, factory=list)
-    _size: int = field(init=False, default=0)
+    _body: bytearray = field(init=False, factory=bytearray)
     _has_headers: bool = field(init=False, default=False)
     _is_complete: bool = field(init=False, default=False)
     _has_surplus: bool = field(init=False, default=False)
@@ -141,23 +152,34 @@ class HttpConnection(Protocol):
 
     def handshakeCompleted(self) -> None:
         # A peer can make the parser of TLS report a handshake again.
-        if not self.ready.called:
+        if self.ready.called:
+            return
+        try:
+            self._check(self.transport)
+        except Exception:
+            self.ready.errback()
+            self.abort()
+        else:
             self.ready.callback(self)
 
-    def request(self, request: bytes, *, has_no_body: bool = False) -> Deferred[HttpAnswer]:
-        """Write a whole request now; fires with the whole answer.
+    def request(
+        self, request: bytes, *, has_no_body: bool = False, most_bytes: int = MAX_BODY_BYTES
+    ) -> Deferred[HttpAnswer]:
+        """Write a whole request now; fires with the whole answer, of ``most_bytes`` at most.
 
         Fails with NotBegun if surely no byte was written, and with ResponseFailed if the answer is
         not complete: ResponseNeverReceived if there was none. Its reason is PotentialDataLoss if
         only the end of the connection ends the body, since a broken connection looks the same.
-        Fails with AnswerTooLong beyond the limits. If the Deferred is cancelled, the connection is
+        Fails with AnswerTooLong beyond the limits; but if the status is that of an error, the body
+        is cut there. If the Deferred is cancelled, the connection is
         aborted.
         """
         answer: Deferred[HttpAnswer] = Deferred(self._cancel)
         self._answer = answer
         self._has_no_body = has_no_body
-        self._received = self._size = 0
-        self._headers, self._chunks = [], []
+        self._most_bytes = most_bytes
+        self._received = self._interim_answers = 0
+        self._headers, self._body = [], bytearray()
         self._has_headers = self._is_complete = self._has_surplus = self._keeps_alive = False
         self._write(request)
         return answer
@@ -193,14 +215,31 @@ class HttpConnection(Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             problem = error
-        if self._size > MAX_BODY_BYTES or self._received > _most_bytes():
-            self._fail(AnswerTooLong(f"an answer of more than {MAX_BODY_BYTES} bytes"))
+        excess = self._excess()
+        if excess is not None and self._has_headers and self._code >= 300:
+            del self._body[self._most_bytes :]
+            self._finish(reusable=False)
+        elif excess is not None:
+            self._fail(excess)
         elif self._is_complete:
             self._finish(reusable=problem is None)
         elif problem is not None:
             self._fail(ResponseFailed([Failure(problem)]))
-        elif not self._has_headers and self._received > MAX_HEAD_BYTES:
-            self._fail(AnswerTooLong(f"headers of more than {MAX_HEAD_BYTES} bytes"))
+
+    def _excess(self) -> AnswerTooLong | None:
+        """Which limit the answer exceeds."""
+        if len(self._body) > self._most_bytes:
+            return AnswerTooLong(f"an answer of more than {self._most_bytes} bytes")
+        if self._interim_answers > MAX_INTERIM_ANSWERS:
+            return AnswerTooLong(f"more than {MAX_INTERIM_ANSWERS} interim answers", kind="interim")
+        if len(self._headers) > MAX_HEADERS:
+            return AnswerTooLong(f"more than {MAX_HEADERS} headers", kind="headers")
+        if self._received > MAX_HEAD_BYTES + _FRAMED * len(self._body):
+            return AnswerTooLong(
+                f"headers, or what is around a body, of more than {MAX_HEAD_BYTES} bytes",
+                kind="headers",
+            )
+        return None
 
     def connectionLost(self, reason: Failure = _LOST) -> None:
         # The parser holds methods of this object: without this, both wait for the garbage
@@ -255,7 +294,7 @@ class HttpConnection(Protocol):
             self._phrase += phrase  # it may come in parts
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._has_headers:
+        if not self._has_headers and len(self._headers) <= MAX_HEADERS:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -269,13 +308,13 @@ class HttpConnection(Protocol):
 
     def on_body(self, data: bytes) -> None:
         if not self._is_complete:
-            self._size += len(data)
-            self._chunks.append(data)
+            self._body += data
 
     def on_message_complete(self) -> None:
         if self._is_complete:
             return
         if self._is_interim():
+            self._interim_answers += 1
             self._headers.clear()
         else:
             self._is_complete = True
@@ -292,7 +331,7 @@ class HttpConnection(Protocol):
     def _finish(self, *, reusable: bool) -> None:
         answer, self._answer = self._answer, None
         assert answer is not None
-        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        body, self._body = bytes(self._body), bytearray()
         complete = HttpAnswer(
             http_version=self._parser.get_http_version(),
             code=self._code,
@@ -308,13 +347,10 @@ class HttpConnection(Protocol):
 
     def _fail(self, error: Exception) -> None:
         answer, self._answer = self._answer, None
+        self._body = bytearray()
         self.abort()
         if answer is not None:
             answer.errback(error)
 
     def _cancel(self, _answer: Any) -> None:
         self._fail(ResponseFailed([Failure(CancelledError())]))
-
-
-def _most_bytes() -> int:
-    return MAX_HEAD_BYTES + _FRAMED * MAX_BODY_BYTES

@@ -8,6 +8,7 @@ from attrs import define
 
 from sbm.clients.outcomes import NotKnown, Rejected, Unavailable
 from sbm.clients.service_client import HttpResponse, ServiceClient, faulty, unavailable
+from sbm.model.service_values import LONGEST_TEXT
 
 _SERVICE = "the Identity Store"
 
@@ -75,6 +76,8 @@ def _first_address(answer: HttpResponse) -> str:
 
 def _fault_of(address: str) -> str:
     """Why this text cannot be an address; empty if it can."""
+    if len(address) > LONGEST_TEXT:
+        return f"has more than {LONGEST_TEXT} characters"
     if address.isascii() and address.isprintable() and not address.isspace():
         return ""
     categories = {unicodedata.category(character) for character in address}

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from attrs import define, field, frozen
 
-from sbm.clients.links import QueryPairs, next_query
+from sbm.clients.links import PageLimits, PageTrail, QueryPairs
 from sbm.clients.outcomes import CannotBeAsked, Faulty, OutcomeUnknown, Rejected, Unavailable
 from sbm.clients.service_client import (
     AWAY,
+    PAGE_BYTES,
     REFUSALS,
     TURNED_AWAY,
     HttpResponse,
@@ -23,12 +23,23 @@ from sbm.clients.service_client import (
     unavailable,
 )
 from sbm.model.outbound import SEND_KEY, OwnOutbound, own_outbound
+from sbm.model.service_values import service_id, service_moment
+from sbm.model.text import one_line
 from sbm.runtime.time_slices import TimeSlice
 
 # The limits of one question: the web server of the service accepts request lines of 4,094 bytes,
 # and a link to the next page is a little longer than the question.
 MOST_IDENTITIES = 75
 LONGEST_REQUEST_LINE = 4000
+
+# What one question about unknown outcomes reads: 75 people have a page of outbounds in a day. If it
+# is not enough, the answer proves nothing, and each person is asked about alone.
+QUESTION = PageLimits(
+    pages=20, rows=20_000, time=timedelta(minutes=1), bytes_per_second=4 * 1024 * 1024
+)
+
+# Before so many outbounds of one send, the Message Sender is wrong.
+MOST_OUTBOUNDS = 100
 
 _LIST = ("outbound", "")
 _SERVICE = "the Message Sender"
@@ -112,43 +123,81 @@ class MessageSender:
             group = longer
         return [*groups, group] if group else groups
 
-    async def find(self, identities: Sequence[str], *, after: datetime) -> Found:
-        """The outbounds to these identities that were stored since then with the id of a send.
+    async def find(
+        self,
+        identities: Sequence[str],
+        *,
+        keys: Collection[str],
+        after: datetime,
+        limits: PageLimits = QUESTION,
+    ) -> Found:
+        """The outbounds to these identities that were stored since then, by the ids of these sends.
 
-        All pages are read. Raises Unavailable (Faulty if this question may be the cause), or
-        CannotBeAsked if there is no such list.
+        All pages are read, within the limits; of their rows, only those of the sends are kept.
+        Raises Unavailable (Faulty if this question may be the cause), or CannotBeAsked if there is
+        no such list.
         """
-        pages = _Pages(identities=frozenset(identity.casefold() for identity in identities))
-        query: QueryPairs | None = _question(identities, after)
-        while query is not None and not pages.doubt:
+        asked = _Question(
+            identities=frozenset(identity.casefold() for identity in identities),
+            keys=frozenset(keys),
+        )
+        trail = self._trail(_question(identities, after), limits)
+        while trail.query is not None and not asked.doubt:
             try:
-                answer = await self._client.get(*_LIST, query=query)
+                answer = await self._client.get(*_LIST, query=trail.query, most_bytes=PAGE_BYTES)
             except TooLong as error:
-                pages.doubt = str(error)
+                asked.doubt = str(error)
                 break
-            if answer.status in (404, 405) and not pages.queries:
+            if answer.status in (404, 405) and not trail.pages:
                 raise CannotBeAsked(answered(_SERVICE, answer))
             if answer.asks_to_slow_down:
                 raise unavailable(_SERVICE, answer)
             if answer.status in AWAY or answer.status >= 500:
                 raise faulty(_SERVICE, answer)
-            pages.queries.add(query)
-            query = pages.read(answer)
-        return pages.found()
+            await self._read(answer, asked, trail)
+        if trail.limit:
+            self._client.refused(trail.limit)
+            asked.doubt = asked.doubt or trail.excess
+        return asked.found()
+
+    async def _read(self, answer: HttpResponse, asked: _Question, trail: PageTrail) -> None:
+        """Read a page, and go to the next one, if there is one."""
+        slices = TimeSlice(reactor=self._client.reactor)
+        try:
+            if answer.status != 200:
+                raise ValueError(f"it answered {answer.summary()}")
+            page = answer.json()
+            rows, link = page["results"], page["next"]
+            if not isinstance(rows, list):
+                raise ValueError("its results are not a list")
+            for row in rows:
+                asked.take(row)
+                if slices.is_over:
+                    await slices.next_turn()
+            trail.go_on(link, rows=len(rows))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            why = one_line(f"{type(error).__name__}: {error}", most=300)
+            asked.doubt = asked.doubt or f"a page could not be read: {why}"
+            return
+        await trail.rest(len(answer.body))
+
+    def _trail(self, query: QueryPairs, limits: PageLimits) -> PageTrail:
+        return PageTrail(query=query, reactor=self._client.reactor, limits=limits)
 
     async def pages(
-        self, *, after: datetime, most: int | None = None
+        self, *, after: datetime, limits: PageLimits, most: int | None = None
     ) -> AsyncGenerator[list[OwnOutbound], None]:
         """The outbounds of installations of sbm that were stored since then, newest first.
 
-        At most ``most`` pages are read; None: all. Raises Unavailable (Faulty if the answer cannot
-        be read), or CannotBeAsked if there is no such list, or it is not for us.
+        The first ``most`` pages are enough; None: all are read. Raises Unavailable (Faulty if the
+        answer cannot be read, TooManyPages beyond the limits), or CannotBeAsked if there is no such
+        list, or it is not for us.
         """
-        async for rows in self._rows(_question([], after), most):
+        async for rows in self._rows(_question([], after), limits, most):
             yield await self._own(rows)
 
     async def outbounds_between(
-        self, after: datetime, before: datetime
+        self, after: datetime, before: datetime, *, limits: PageLimits
     ) -> AsyncGenerator[OutboundPage, None]:
         """The outbounds that were stored in this time, oldest first.
 
@@ -156,7 +205,7 @@ class MessageSender:
         """
         query = (*_question([], after), ("before", _moment(before)), ("ordering", "created_at"))
         is_ordered, last, newest = True, _LONG_AGO, _LONG_AGO
-        async for rows in self._rows(query, None):
+        async for rows in self._rows(query, limits):
             own = [one for one in await self._own(rows) if one.created_at <= before]
             times = [last, *(at for at in map(_stored_at, rows) if at is not None)]
             is_ordered = is_ordered and times == sorted(times)
@@ -167,26 +216,30 @@ class MessageSender:
         if not is_ordered:
             yield OutboundPage(own=[], until=min(max(newest, after), before))
 
-    async def _rows(self, first: QueryPairs, most: int | None) -> AsyncGenerator[list[Any], None]:
+    async def _rows(
+        self, query: QueryPairs, limits: PageLimits, most: int | None = None
+    ) -> AsyncGenerator[list[Any], None]:
         """The rows of each page of a list, from this query on."""
-        seen: set[QueryPairs] = set()
-        query: QueryPairs | None = first
-        while query is not None and (most is None or len(seen) < most):
-            answer = await self._client.get(*_LIST, query=query)
+        trail = self._trail(query, limits)
+        while trail.query is not None and (most is None or trail.pages < most):
+            answer = await self._client.get(*_LIST, query=trail.query, most_bytes=PAGE_BYTES)
             if answer.status in TURNED_AWAY:
                 raise CannotBeAsked(answered(_SERVICE, answer))
             if answer.asks_to_slow_down:
                 raise unavailable(_SERVICE, answer)
             if answer.status != 200:
                 raise faulty(_SERVICE, answer)
-            seen.add(query)
             try:
                 page = answer.json()
-                query = next_query(page["next"], seen)
                 rows = list(page["results"])
+                trail.go_on(page["next"], rows=len(rows))
             except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise Faulty(f"{_SERVICE} answered with a page that cannot be read") from error
             yield rows
+            await trail.rest(len(answer.body))
+        if trail.limit:
+            self._client.refused(trail.limit)
+        trail.check_end()
 
     async def _own(self, rows: Iterable[Any]) -> list[OwnOutbound]:
         own, slices = [], TimeSlice(reactor=self._client.reactor)
@@ -214,20 +267,19 @@ def _moment(moment: datetime) -> str:
 def _stored_at(row: Any) -> datetime | None:
     """When an outbound was stored; None: the row does not say."""
     try:
-        stored_at = datetime.fromisoformat(row["created_at"].replace("Z", "+00:00"))
-    except (LookupError, TypeError, ValueError, AttributeError):
+        return service_moment(row["created_at"], zone=timezone.utc)
+    except (LookupError, TypeError, ValueError):
         return None
-    return stored_at if stored_at.tzinfo else stored_at.replace(tzinfo=timezone.utc)
 
 
 @define(eq=False, kw_only=True)
-class _Pages:
-    """The content of all pages of one list."""
+class _Question:
+    """A question about the sends with these ids, and what the pages of the answer say."""
 
     identities: frozenset[str]
-    queries: set[QueryPairs] = field(factory=set)
+    keys: frozenset[str]
     doubt: str = ""
-    _outbounds: dict[str, set[tuple[str, str]]] = field(factory=lambda: defaultdict(set))
+    _outbounds: dict[str, set[tuple[datetime, str]]] = field(factory=dict)
 
     def found(self) -> Found:
         outbounds = {
@@ -236,39 +288,28 @@ class _Pages:
         }
         return Found(outbounds=outbounds, doubt=self.doubt)
 
-    def read(self, answer: HttpResponse) -> QueryPairs | None:
-        """Add a page; returns the query of the next one, if there is one."""
-        try:
-            if answer.status != 200:
-                raise ValueError(f"it answered {answer.summary()}")
-            page = answer.json()
-            rows, following = page["results"], page["next"]
-            if not isinstance(rows, list):
-                raise ValueError("its results are not a list")
-            for row in rows:
-                self._take(row)
-            return next_query(following, self.queries)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            self.doubt = self.doubt or f"a page could not be read: {type(error).__name__}: {error}"
-            return None
-
-    def _take(self, row: Any) -> None:
+    def take(self, row: Any) -> None:
         """Add a row. If the row is wrong, the absence of other rows proves nothing."""
         try:
-            identity, outbound_id, metadata = row["to_identity"], row["id"], row["metadata"]
-            created_at = row["created_at"]
-        except (LookupError, TypeError):
-            self.doubt = _NO_OUTBOUND
-            return
-        if type(outbound_id) not in (str, int) or not isinstance(created_at, str):
+            identity, metadata = row["to_identity"], row["metadata"]
+            outbound_id = service_id(row["id"])
+            created_at = service_moment(row["created_at"], zone=timezone.utc)
+        except (LookupError, TypeError, ValueError):
             self.doubt = _NO_OUTBOUND
             return
         if not isinstance(identity, str) or identity.casefold() not in self.identities:
             self.doubt = "it listed an identity that it was not asked about"
         # Other clients store any JSON there; our metadata is always an object.
         key = metadata.get(SEND_KEY) if isinstance(metadata, dict) else None
-        if isinstance(key, str):
-            self._outbounds[key].add((created_at, str(outbound_id)))
+        if isinstance(key, str) and key in self.keys:
+            self._keep(key, (created_at, outbound_id))
+
+    def _keep(self, key: str, outbound: tuple[datetime, str]) -> None:
+        found = self._outbounds.setdefault(key, set())
+        found.add(outbound)
+        if len(found) > MOST_OUTBOUNDS:
+            found.remove(max(found))  # the oldest are kept
+            self.doubt = f"it listed more than {MOST_OUTBOUNDS} outbounds of a send"
 
 
 _NO_OUTBOUND = "a row is not an outbound"
@@ -276,9 +317,6 @@ _NO_OUTBOUND = "a row is not an outbound"
 
 def _outbound_id(answer: HttpResponse) -> str:
     try:
-        outbound_id = answer.json()["id"]
+        return service_id(answer.json()["id"])
     except (ValueError, LookupError, TypeError):
-        outbound_id = None
-    if not outbound_id or type(outbound_id) not in (str, int):  # true is no id
-        raise OutcomeUnknown(answered(_SERVICE, answer))
-    return str(outbound_id)
+        raise OutcomeUnknown(answered(_SERVICE, answer)) from None

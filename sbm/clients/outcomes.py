@@ -39,6 +39,10 @@ class Faulty(Unavailable):
     """A useless answer: its cause is the service, or the thing that it was asked about."""
 
 
+class TooManyPages(Faulty):
+    """A list goes on beyond what one question may read: what was not read is not known."""
+
+
 class Unanswered(Unavailable):
     """No complete answer: its cause is the service, or the thing that it was asked about."""
 
@@ -69,7 +73,15 @@ class OutcomeUnknown(Failed):
 
 
 class AnswerTooLong(OutcomeUnknown):
-    """The answer was larger than the limit, and was not read to its end."""
+    """The answer was larger than a limit, and was not read to its end.
+
+    ``kind`` says which limit, for a counter. If it has the status of an error, it is cut instead:
+    then the status is what counts.
+    """
+
+    def __init__(self, reason: str, *, kind: str = "bytes") -> None:
+        super().__init__(reason)
+        self.kind = kind
 
 
 class Rejected(Exception):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from attrs import define, field, frozen
 
-from sbm.clients.links import QueryPairs, next_query
+from sbm.clients.links import PageLimits, PageTrail
 from sbm.clients.outcomes import (
     AnswerTooLong,
     Faulty,
@@ -18,6 +18,7 @@ from sbm.clients.outcomes import (
     Unavailable,
 )
 from sbm.clients.service_client import (
+    PAGE_BYTES,
     REFUSALS,
     HttpResponse,
     ServiceClient,
@@ -25,6 +26,17 @@ from sbm.clients.service_client import (
     unavailable,
 )
 from sbm.model.scheduler_call import CallBack
+from sbm.model.service_values import service_id, service_moment, service_text
+from sbm.model.text import one_line
+
+# What one look for schedules reads. It ends at the schedules that are older than the call.
+LOOK = PageLimits(
+    pages=1000, rows=1_000_000, time=timedelta(minutes=5), bytes_per_second=4 * 1024 * 1024
+)
+
+# Of more schedules for one endpoint, only the newest are looked at. `sbm scheduler sync` finds the
+# others.
+MOST_FOR_ENDPOINT = 100
 
 # Caused by the Scheduler and not by this request: a wrong token, too many requests, closed.
 _AWAY = frozenset({401, 403, 429, 503})
@@ -136,8 +148,7 @@ class Scheduler:
         try:
             return _entry(answer.json())
         except _UNREADABLE as error:
-            reason = f"a schedule of the Scheduler cannot be read: {type(error).__name__}: {error}"
-            raise Faulty(reason) from None
+            raise _unreadable("a schedule", error) from None
 
     async def _check(self, answer: HttpResponse) -> None:
         """Raise the error for a failure, unless the schedule itself may be its cause."""
@@ -163,27 +174,26 @@ class Scheduler:
         Raises Unavailable if the list cannot be read completely, because then it proves nothing.
         """
         found: dict[str, list[Entry]] = {endpoint: [] for endpoint in endpoints}
-        async for page in self.pages():
+        async for page in self.pages(limits=LOOK):
             for entry in page:
-                if entry.endpoint in found:
-                    found[entry.endpoint].append(entry)
+                if len(found.get(entry.endpoint, ())) < MOST_FOR_ENDPOINT:
+                    found.get(entry.endpoint, []).append(entry)
             if page and page[-1].created_at < since:
                 break
         for entries in found.values():
             entries.sort(key=lambda entry: entry.created_at)
         return found
 
-    async def pages(self) -> AsyncIterator[list[Entry]]:
+    async def pages(self, *, limits: PageLimits) -> AsyncIterator[list[Entry]]:
         """All schedules, newest first, a page at a time.
 
-        Raises Unavailable, or Faulty if the cause may be this one page.
+        Raises Unavailable, or Faulty if the cause may be this one page, or TooManyPages.
         """
-        query: QueryPairs | None = ()
-        seen: set[QueryPairs] = set()
-        while query is not None:
-            seen.add(query)
+        trail = PageTrail(query=(), reactor=self._client.reactor, limits=limits)
+        while trail.query is not None:
+            query = trail.query
             try:
-                answer = await self._client.get("schedule", "", query=query)
+                answer = await self._client.get("schedule", "", query=query, most_bytes=PAGE_BYTES)
             except TooLong as error:
                 raise Faulty(f"a page of the Scheduler cannot be read: {error}") from None
             if answer.status in (_AWAY if query else _AWAY | _NOWHERE):
@@ -193,11 +203,14 @@ class Scheduler:
             try:
                 body = answer.json()
                 entries = [_entry(row) for row in body["results"]]
-                query = next_query(body["next"], seen)
+                trail.go_on(body["next"], rows=len(entries))
             except _UNREADABLE as error:
-                reason = f"a page of the Scheduler cannot be read: {type(error).__name__}: {error}"
-                raise Faulty(reason) from None
+                raise _unreadable("a page", error) from None
             yield entries
+            await trail.rest(len(answer.body))
+        if trail.limit:
+            self._client.refused(trail.limit)
+        trail.check_end()
 
     async def _is_there(self) -> None:
         """Raise Unavailable if the Scheduler does not answer a request for its list either.
@@ -217,50 +230,35 @@ class Scheduler:
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 
 
+def _unreadable(what: str, error: Exception) -> Faulty:
+    why = one_line(f"{type(error).__name__}: {error}", most=300)
+    return Faulty(f"{what} of the Scheduler cannot be read: {why}")
+
+
 def _made(answer: HttpResponse) -> Made | None:
     try:
-        remote_id = answer.json()["id"]
+        remote_id = service_id(answer.json()["id"])
     except _UNREADABLE:
         return None
-    if not remote_id or type(remote_id) not in (str, int):  # true is no id
-        return None
-    if not str(remote_id).isprintable():
-        return None
-    return Made(id=str(remote_id), created_at=_moment_in(answer, "created_at"))
+    return Made(id=remote_id, created_at=_moment_in(answer, "created_at"))
 
 
 def _moment_in(answer: HttpResponse, name: str) -> datetime | None:
     try:
-        return _moment(answer.json()[name])
+        return service_moment(answer.json()[name])
     except _UNREADABLE:
         return None
 
 
 def _entry(row: Any) -> Entry:
     updated_at = row.get("updated_at")
+    cron, token = row["cron_definition"], row.get("auth_token")
     return Entry(
-        id=str(row["id"]),
-        endpoint=str(row["endpoint"]),
-        cron_definition=row["cron_definition"],
-        auth_token=row.get("auth_token"),
+        id=service_id(row["id"]),
+        endpoint=service_text(row["endpoint"]),
+        cron_definition=None if cron is None else service_text(cron),
+        auth_token=None if token is None else service_text(token),
         enabled=row["enabled"] is not False,
-        created_at=_moment(row["created_at"]),
-        updated_at=None if updated_at is None else _moment(updated_at),
+        created_at=service_moment(row["created_at"]),
+        updated_at=None if updated_at is None else service_moment(updated_at),
     )
-
-
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(_padded(text))
-    if moment.tzinfo is None:
-        raise ValueError("a time has no time zone")
-    return moment
-
-
-def _padded(moment: str) -> str:
-    """The time with six digits of a second, and +00:00 for Z, which Python 3.10 needs."""
-    text = moment.replace("Z", "+00:00")
-    whole, dot, rest = text.partition(".")
-    if not dot:
-        return text
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    return f"{whole}.{digits[:6]:0<6}{rest[len(digits) :]}"

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseFailed, ResponseNeverReceived
 
 from sbm.clients.http_agent import HttpAgent, PreparedBody, PreparedHeaders
-from sbm.clients.http_connection import NotBegun
+from sbm.clients.http_connection import MAX_BODY_BYTES, NotBegun
 from sbm.clients.outcomes import (
     AnswerTooLong,
     Failed,
@@ -31,11 +31,28 @@ from sbm.clients.outcomes import (
 )
 from sbm.clients.prepared_client import PreparedClient, PreparedResponse
 from sbm.model.durations import RequestTimeout
+from sbm.model.json_values import has_more_values
+from sbm.model.text import one_line
 from sbm.runtime.deadlines import Deadlines
 from sbm.settings.endpoints import MetricsAddress, ServiceAddress
 
 # How late a busy process may end a request whose deadline has passed.
 LATE_SECONDS = 2.0
+
+# The longest answers: about one thing, such as an address, and of a page of a list. What is posted
+# comes back in the answer, and may be written in another way.
+ONE_BYTES = 64 * 1024
+PAGE_BYTES = MAX_BODY_BYTES
+_TIMES_POSTED = 4
+
+# An answer of so many bytes may have one value more. That is 1,024 for one thing, whose metadata
+# has up to 1,000, and 65 for each of 1,000 outbounds of a page.
+_BYTES_OF_A_VALUE = 64
+
+_LONGEST_HEADER = 100
+
+# So much of an answer is quoted in a reason.
+_QUOTED = 200
 
 # Shorter than the services keep a connection (gunicorn 2 s): if a service closes a connection just
 # when a POST begins, the outcome of the POST is unknown.
@@ -44,7 +61,7 @@ KEEP_ALIVE_SECONDS = 1.5
 
 @define(eq=False, kw_only=True)
 class HttpResponse:
-    """A complete answer: treq's response, and its whole body."""
+    """A complete answer: treq's response, and its whole body. That of an error may be cut."""
 
     _response: PreparedResponse
     status: int
@@ -52,6 +69,8 @@ class HttpResponse:
 
     def json(self) -> Any:
         """The body as JSON; raises ValueError."""
+        if self._response.encoding:
+            raise ValueError(f"it is encoded in {one_line(self._response.encoding, most=20)}")
         try:
             try:
                 return _from_json(self.body.decode())
@@ -72,7 +91,7 @@ class HttpResponse:
 
     def _header(self, name: str) -> str:
         text: str = self._response.headers.getRawHeaders(name, [""])[-1]
-        return text.strip()
+        return text.strip()[:_LONGEST_HEADER]
 
     @property
     def asks_to_slow_down(self) -> bool:
@@ -80,14 +99,17 @@ class HttpResponse:
         return self.status == 429 or (self.status == 503 and self.retry_after is not None)
 
     def summary(self) -> str:
-        """Status and the beginning of the body, for a reason that people read."""
-        return f"{self.status} {self.body[:200].decode('utf-8', 'replace')}".strip()
+        """Status and the beginning of the body on one line, for a reason that people read."""
+        if self._response.encoding:
+            return f"{self.status}, encoded in {one_line(self._response.encoding, most=20)}"
+        text = self.body[: 4 * _QUOTED].decode("utf-8", "replace")
+        return f"{self.status} {one_line(text, most=_QUOTED)}".strip()
 
 
 def _http_date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
 
@@ -135,6 +157,10 @@ def _ignore_failure(_method: str, _failure: str) -> None:
     """Do not count failures."""
 
 
+def _ignore_refusal(_kind: str) -> None:
+    """Do not count refused answers."""
+
+
 @define(eq=False, slots=False, kw_only=True)
 class ServiceClient(Service):
     """HTTP with one service, with its address and our authorization.
@@ -142,7 +168,8 @@ class ServiceClient(Service):
     ``timeout`` is one deadline for connecting, the request and the body together; at the deadline,
     the connection is aborted. At most ``connections`` are kept alive between requests. ``failed``
     is called with the method of each GET or POST that failed, and with ``http_error.<status>``,
-    ``timeout`` or ``connection_error``.
+    ``timeout`` or ``connection_error``. ``refused`` is called with the limit that an answer
+    exceeds; it was not read to its end.
     """
 
     reactor: Any
@@ -150,6 +177,7 @@ class ServiceClient(Service):
     _timeout: RequestTimeout
     _connections: int = 50
     _failed: Callable[[str, str], None] = _ignore_failure
+    refused: Callable[[str], None] = _ignore_refusal
     _agent: HttpAgent = field(init=False)
     _client: PreparedClient = field(init=False)
     _deadlines: Deadlines = field(init=False)
@@ -162,7 +190,7 @@ class ServiceClient(Service):
         self._client = PreparedClient(self._agent)
         # Without a slash at its end. The host is in ASCII after this.
         self._base = DecodedURL.from_text(self._address.url).to_uri().to_text().rstrip("/")
-        headers = {"Accept": ["application/json"], "Accept-Encoding": ["gzip"]}
+        headers = {"Accept": ["application/json"], "Accept-Encoding": ["identity"]}
         if self._address.authorization:
             headers["Authorization"] = [self._address.authorization]
         self._headers = PreparedHeaders(headers)
@@ -177,13 +205,19 @@ class ServiceClient(Service):
         self._agent.close().chainDeferred(closed)
         return closed
 
-    async def get(self, *path: str, query: tuple[tuple[str, str], ...] = ()) -> HttpResponse:
+    async def get(
+        self,
+        *path: str,
+        query: tuple[tuple[str, str], ...] = (),
+        most_bytes: int = ONE_BYTES,
+    ) -> HttpResponse:
         """GET ``<url>/<path>``; each part of the path is quoted.
 
-        Raises Unavailable; its subclasses TooLong or Unanswered if this request may be the cause.
+        The body has ``most_bytes`` at most. Raises Unavailable; its subclasses TooLong or
+        Unanswered if this request may be the cause.
         """
         try:
-            return await self._counted("GET", self._url(path, query))
+            return await self._counted("GET", self._url(path, query), most_bytes=most_bytes)
         except AnswerTooLong as error:
             raise TooLong(str(error)) from error
         except OutcomeUnknown as error:  # a GET has no effect
@@ -202,27 +236,29 @@ class ServiceClient(Service):
 
         Raises Unavailable if the request was surely not begun, else Unknown.
         """
-        return await self._counted("POST", self._url(path), _json(body, begin or _always))
+        data = _json(body, begin or _always)
+        return await self._counted("POST", self._url(path), data, most_bytes=_most_bytes(data))
 
     async def patch(self, *path: str, body: Any) -> HttpResponse:
         """PATCH JSON; it can be repeated. Raises Unavailable or Unknown."""
-        return await self._request("PATCH", self._url(path), _json(body, _always))
+        data = _json(body, _always)
+        return await self._request("PATCH", self._url(path), data, most_bytes=_most_bytes(data))
 
     def _url(self, path: tuple[str, ...], query: tuple[tuple[str, str], ...] = ()) -> str:
         url = "/".join((self._base, *map(_quoted, path)))
         return f"{url}?{_encoded(query)}" if query else url
 
     async def _counted(
-        self, method: str, url: str, body: PreparedBody | None = None
+        self, method: str, url: str, body: PreparedBody | None = None, *, most_bytes: int
     ) -> HttpResponse:
         """The answer to a request; failures are reported to ``failed``."""
         try:
             try:
-                answer = await self._request(method, url, body)
+                answer = await self._request(method, url, body, most_bytes=most_bytes)
             except ConnectionDropped:
                 if method != "GET":
                     raise
-                answer = await self._request(method, url, body)
+                answer = await self._request(method, url, body, most_bytes=most_bytes)
         except Failed as error:
             failure = _failure(error)
             if failure:
@@ -232,21 +268,30 @@ class ServiceClient(Service):
             self._failed(method, f"http_error.{answer.status}")
         return answer
 
-    async def _request(self, method: str, url: str, body: PreparedBody | None) -> HttpResponse:
+    async def _request(
+        self, method: str, url: str, body: PreparedBody | None, *, most_bytes: int
+    ) -> HttpResponse:
         headers = self._headers if body is None else self._json_headers
         began_at = self.reactor.seconds()
-        request = self._client.request(method, url, headers=headers, data=body)
+        request = self._client.request(
+            method, url, headers=headers, data=body, most_bytes=most_bytes
+        )
         self._deadlines.add(request)
         try:
             try:
                 response = await request
             finally:
                 is_in_time = self._deadlines.remove(request)
+            if response.code < 300:
+                _check_values(response.body, most_bytes // _BYTES_OF_A_VALUE)
         except (NotBegun, ResponseFailed) as error:
             if isinstance(error, NotBegun) and isinstance(error.reason, HeldBack):
                 raise error.reason from None
             cause = error if is_in_time else self._too_late(error)
             raise self._error_for(cause, began_at) from cause
+        except AnswerTooLong as error:
+            self.refused(error.kind)
+            raise
         return HttpResponse(response=response, status=response.code, body=response.body)
 
     def _error_for(self, error: NotBegun | ResponseFailed, began_at: float) -> Failed:
@@ -278,7 +323,7 @@ class ConnectionDropped(OutcomeUnknown):
 
 
 class TooLong(Faulty):
-    """The answer to a GET was larger than the limit."""
+    """The answer to a GET was larger than the limit, and no error."""
 
 
 def _always() -> bool:
@@ -304,6 +349,16 @@ def _json(body: Any, begin: Callable[[], bool]) -> PreparedBody:
     return PreparedBody(data=data, begin=begin)
 
 
+def _most_bytes(posted: PreparedBody) -> int:
+    """The longest answer to a request that stores this."""
+    return min(max(ONE_BYTES, _TIMES_POSTED * posted.length), MAX_BODY_BYTES)
+
+
+def _check_values(body: bytes, most: int) -> None:
+    if has_more_values(body, most):
+        raise AnswerTooLong(f"an answer of more than {most} values", kind="values")
+
+
 def _cause(error: BaseException) -> BaseException:
     if isinstance(error, NotBegun):
         return _cause(error.reason)
@@ -325,4 +380,4 @@ def _failure(error: Failed) -> str:
 
 def _reason(error: BaseException) -> str:
     cause = _cause(error)
-    return f"{type(cause).__name__}: {cause}".rstrip(": ")
+    return one_line(f"{type(cause).__name__}: {cause}".rstrip(": "), most=300)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 from typing import Any, Literal
 from urllib.parse import quote
@@ -10,7 +11,10 @@ from uuid import UUID
 from attrs import frozen
 
 from sbm.model.content_rules import joined
+from sbm.model.failed_task import MAX_IDENTITY
 from sbm.model.send import MessageToSend, Recipient, Send
+from sbm.model.service_values import service_id, service_moment, service_number, service_text
+from sbm.model.text import one_line
 
 # The Message Sender accepts no id, but it stores metadata unchanged and lists it. The id of a send
 # is stored there under this key, so that the send can be found again.
@@ -22,6 +26,8 @@ SUBSCRIPTION_KEY = "sbm_subscription_id"
 MESSAGESET_KEY = "sbm_messageset_id"
 NUMBER_KEY = "sbm_sequence_number"
 LANG_KEY = "sbm_lang"
+
+_LONGEST_LANG = 6
 
 # So many characters of the reason of a network are kept.
 LONGEST_NACK_REASON = 200
@@ -103,30 +109,28 @@ def own_outbound(row: Any) -> OwnOutbound | None:
         number, messageset_id, lang = (
             metadata.get(key) for key in (NUMBER_KEY, MESSAGESET_KEY, LANG_KEY)
         )
-        created_at = datetime.fromisoformat(row["created_at"].replace("Z", "+00:00"))
         return OwnOutbound(
-            id=str(row["id"]),
-            created_at=created_at if created_at.tzinfo else created_at.replace(tzinfo=timezone.utc),
-            identity=str(row["to_identity"]),
+            id=service_id(row["id"]),
+            created_at=service_moment(row["created_at"], zone=timezone.utc),
+            identity=service_text(row["to_identity"], longest=MAX_IDENTITY),
             kind="resend" if row["resend"] in (True, "true") else "next",
             send_id=UUID(metadata[SEND_KEY]),
             installation_id=UUID(metadata[INSTALLATION_KEY]),
             subscription_id=UUID(metadata[SUBSCRIPTION_KEY]),
-            messageset_id=messageset_id if type(messageset_id) is int else None,
-            sequence_number=number if type(number) is int else None,
-            lang=lang if isinstance(lang, str) else None,
+            messageset_id=service_number(messageset_id),
+            sequence_number=service_number(number),
+            lang=lang if isinstance(lang, str) and len(lang) <= _LONGEST_LANG else None,
             is_delivered=row.get("delivered") in (True, "true"),
-            attempts=_attempts(row.get("attempts")),
+            attempts=service_number(row.get("attempts")),
             nack_reason=_reason(metadata.get("nack_reason")),
         )
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return None  # other clients store any JSON there
 
 
-def _attempts(told: Any) -> int | None:
-    return told if type(told) is int and 0 <= told < 2**31 else None
-
-
 def _reason(told: Any) -> str | None:
-    """A reason of the network: any JSON, of which a text and its beginning count."""
-    return str(told)[:LONGEST_NACK_REASON] if told not in (None, "") else None
+    """A reason of the network: any JSON, of which the beginning counts."""
+    if told in (None, ""):
+        return None
+    text = told if isinstance(told, str) else json.dumps(told, ensure_ascii=False)
+    return one_line(text, most=LONGEST_NACK_REASON)

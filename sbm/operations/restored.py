@@ -9,6 +9,7 @@ from uuid import UUID
 from attrs import define, frozen
 from twisted.internet.task import deferLater
 
+from sbm.clients.links import PageLimits
 from sbm.clients.message_sender import MessageSender
 from sbm.model.outbound import OwnOutbound
 from sbm.model.pause import Pause
@@ -32,6 +33,9 @@ SCHEDULES_AT_A_TIME = 100
 # The clocks of the Message Sender and of the database may differ, and daemons may have sent
 # messages for some seconds before the last moment that the database knows.
 CLOCK_SPARE = timedelta(minutes=5)
+
+# What was sent since the dump: each outbound takes a kilobyte in memory.
+SINCE_DUMP = PageLimits(pages=5000, rows=5_000_000, time=timedelta(hours=12))
 
 PAUSED_TO_REPAIR = (
     "the database was restored from a dump: run `sbm restored` to the end, then `sbm resume`"
@@ -114,7 +118,7 @@ async def repair(
     before = await database.transact(installation.read)
     listed = []
     if not wanted.without_list:
-        listed = await list_outbounds(message_sender, of=before.id, since=since)
+        listed = await list_outbounds(message_sender, of=before.id, since=since, limits=SINCE_DUMP)
     count = RestoredCount(outbounds=len(listed))
     if wanted.is_dry:
         count.doubted = await database.transact(lost_sends.count_owed_or_claimed)
@@ -198,12 +202,15 @@ async def resume(
 
 
 async def list_outbounds(
-    message_sender: MessageSender, *, of: UUID, since: datetime
+    message_sender: MessageSender, *, of: UUID, since: datetime, limits: PageLimits
 ) -> list[OwnOutbound]:
-    """The outbounds of an installation since a moment, or a little longer, oldest first."""
+    """The outbounds of an installation since a moment, or a little longer, oldest first.
+
+    Raises Unavailable; TooManyPages if there are more than the limits allow.
+    """
     listed = [
         outbound
-        async for page in message_sender.pages(after=since - CLOCK_SPARE)
+        async for page in message_sender.pages(after=since - CLOCK_SPARE, limits=limits)
         for outbound in page
         if outbound.installation_id == of
     ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from attrs import define, field
 
+from sbm.clients.links import PageLimits
 from sbm.clients.scheduler import Entry, Scheduler
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.scheduler_call import Difference, Scheduling, endpoint, target_of
@@ -20,6 +21,9 @@ from sbm.store.postgres.database import Database
 from sbm.store.scheduler_schedules import ListedSchedule
 
 CHUNK = 1000
+
+# Nothing of a page is kept in memory after it.
+EVERYTHING = PageLimits(pages=100_000, rows=20_000_000, time=timedelta(hours=12))
 
 
 class WrongMode(OperationRefused):
@@ -55,7 +59,7 @@ class Comparison:
         listing_id = uuid4()
         since = await self.database.transact(clock.now)
         try:
-            async for page in self.scheduler.pages():
+            async for page in self.scheduler.pages(limits=EVERYTHING):
                 entries = [self._read(entry) for entry in page]
                 await self.database.transact(
                     scheduler_schedules.note, listing_id=listing_id, entries=entries

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from sbm.clients.links import PageLimits
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
 from sbm.clients.service_client import TooLong
@@ -34,6 +35,10 @@ ASKED_BACK = (
     timedelta(minutes=1),
 )
 MOST_PAGES = 20
+RECENT = PageLimits(pages=MOST_PAGES + 1, rows=100_000, time=timedelta(minutes=2))
+
+# What was sent since a failover that lost the commits of some seconds.
+SINCE_FAILOVER = PageLimits(pages=200, rows=200_000, time=timedelta(minutes=5))
 
 # An asynchronous standby lags behind by seconds. A longer gap is that of a backup.
 LONGEST_LAG = timedelta(minutes=5)
@@ -186,7 +191,7 @@ class Continuity:
         accepted = state.accepted.outbounds_until
         after = min(state.installation.now, self._wall_clock()) - back
         newest: datetime | None = None
-        async for page in self._message_sender.pages(after=after, most=MOST_PAGES):
+        async for page in self._message_sender.pages(after=after, limits=RECENT, most=MOST_PAGES):
             ours = [
                 one
                 for one in page
@@ -244,7 +249,10 @@ class Continuity:
         seen_at = state.installation.seen_at
         assert seen_at is not None
         listed = await restored.list_outbounds(
-            self._message_sender, of=state.installation.id, since=seen_at
+            self._message_sender,
+            of=state.installation.id,
+            since=seen_at,
+            limits=SINCE_FAILOVER,
         )
         doubted = await restored.doubt_all(self._database, lease=self._lease)
         adopted = left = 0

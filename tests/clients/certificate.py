@@ -1,7 +1,9 @@
-"""A certificate that nobody has reason to trust."""
+"""Certificates that nobody has reason to trust."""
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -11,12 +13,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(folder: Path) -> tuple[str, str]:
-    """Write a key and a certificate of 127.0.0.1 that it signed itself; returns both paths."""
+def self_signed(folder: Path, *, names: Sequence[str] = ("127.0.0.1",)) -> tuple[str, str]:
+    """Write a key and a certificate that it signed itself; returns both paths.
+
+    It is of 127.0.0.1 by its common name, and has these alternative names.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(timezone.utc)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -24,8 +29,11 @@ def self_signed(folder: Path) -> tuple[str, str]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
     )
+    if names:
+        alternative = x509.SubjectAlternativeName([_alternative_name(one) for one in names])
+        builder = builder.add_extension(alternative, critical=False)
+    certificate = builder.sign(key, hashes.SHA256())
     key_path, certificate_path = folder / "key.pem", folder / "certificate.pem"
     key_path.write_bytes(
         key.private_bytes(
@@ -36,3 +44,10 @@ def self_signed(folder: Path) -> tuple[str, str]:
     )
     certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return str(key_path), str(certificate_path)
+
+
+def _alternative_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

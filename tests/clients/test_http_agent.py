@@ -88,7 +88,8 @@ def asked(kept: list[HttpConnection] | None = None) -> tuple[HttpConnection, Wir
     wire.protocol = connection
     connection.makeConnection(wire)
     got: list[Any] = []
-    connection.request(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").addBoth(got.append)
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    connection.request(request, most_bytes=4000).addBoth(got.append)
     return connection, wire, got
 
 
@@ -315,15 +316,33 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         [CHUNKED + b"0\r\n", b"X-Trailer: a\r\n"],
         [CHUNKED, b"2\r\n{}\r\n"],
         [b"HTTP/1.1 200 OK\r\n\r\n", b"a" * 99],
+        [b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 201, b"b"],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"a" * 99],
     ],
 )
 def test_no_part_of_an_answer_may_be_endless(
     endless: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_connection, "MAX_BODY_BYTES", 4000)
     monkeypatch.setattr(http_connection, "MAX_HEAD_BYTES", 2000)
     first, rest = endless
     assert isinstance(lost([first, *[rest] * 10_000]), AnswerTooLong)
+
+
+def test_an_interim_answer_is_no_news_however_many_there_are() -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert ours([interim * 20, answer(200, b"{}")], closes=False) is not None
+    error = lost([interim * 21 + answer(200, b"{}")])
+    assert (type(error), error.kind) == (AnswerTooLong, "interim")
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 9999\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n2000\r\n"]
+)
+def test_the_body_of_an_error_is_cut_because_its_status_counts(framing: bytes) -> None:
+    connection, wire, got = asked()
+    deliver(connection, wire, [b"HTTP/1.1 503 Busy\r\n" + framing, *[b"<html>"] * 1000])
+    assert (got[0].code, len(got[0].body)) == (503, 4000)
+    assert wire.is_closed
 
 
 def test_an_upgrade_that_nobody_asked_for_is_no_answer() -> None:

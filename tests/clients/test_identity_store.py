@@ -215,6 +215,7 @@ async def test_a_500_about_anything_else_is_a_faulty_answer(
         ("+2782\u00000001", "has control characters"),
         ("+27820001001\r\n", "has control characters"),
         ("+2782\u0085", "has control characters"),
+        ("+" + "1" * 500, "has more than 500 characters"),
     ],
 )
 @ensureDeferred

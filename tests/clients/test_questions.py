@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
@@ -12,8 +12,11 @@ from uuid import uuid4
 import pytest
 import pytest_twisted
 from pytest_twisted import ensureDeferred
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.web.server import Site
 
+from sbm.clients.links import PageLimits
 from sbm.clients.message_sender import MOST_IDENTITIES, Found, MessageSender
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unavailable
 from sbm.clients.service_client import ServiceClient
@@ -21,7 +24,7 @@ from sbm.model.durations import RequestTimeout
 from sbm.sandbox.stand_ins.message_sender import MessageSender as Store
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp, NewOutbound
 from sbm.settings.endpoints import ServiceAddress
-from tests.clients.far import Far, Line, answer, reactor
+from tests.clients.far import Far, Line, ManualReactor, answer, reactor
 from tests.clients.test_service_client import TIMEOUT
 
 AFTER = datetime(2026, 11, 22, 9, 30, tzinfo=timezone.utc)
@@ -29,7 +32,9 @@ NOTHING: dict[str, Any] = {"next": None, "previous": None, "results": []}
 
 
 async def find(client: ServiceClient, *identities: str) -> Found:
-    return await MessageSender(client=client).find(identities or ("i",), after=AFTER)
+    return await MessageSender(client=client).find(
+        identities or ("i",), keys=("k", "k2"), after=AFTER
+    )
 
 
 def row(key: str | None = "k", **fields: Any) -> dict[str, Any]:
@@ -74,7 +79,7 @@ async def test_what_carries_a_key_is_found_the_oldest_first(
 ) -> None:
     newer, older = row(id="b"), row(id=7, created_at="2026-11-23T08:00:00Z")
     pages(far, page(newer, older, row("other", id="c"), row(None, id="d"), row(id="e", metadata=3)))
-    assert await find(client) == Found(outbounds={"k": ("7", "b"), "other": ("c",)})
+    assert await find(client) == Found(outbounds={"k": ("7", "b")})
 
 
 @ensureDeferred
@@ -114,6 +119,12 @@ async def test_a_row_that_comes_on_two_pages_is_one_outbound(
         page({"id": "1"}),
         page(row(id=None)),
         page(row(created_at=None)),
+        page(row(created_at="yesterday")),
+        page(row(created_at="0001-01-01T00:00:00+23:59")),
+        page(row(id="a" * 101)),
+        page(row(id="a\x1b")),
+        page(row(id=True)),
+        page(following="http://x/?" + "a=1&" * 4000),
         page(row("other", to_identity="somebody else")),
         page(row("other", to_identity=None)),
         page(following=7),
@@ -150,6 +161,80 @@ async def test_a_link_back_to_the_question_itself_ends_it(far: Far, client: Serv
 async def test_an_answer_without_end_is_in_doubt(far: Far, client: ServiceClient) -> None:
     pages(far, answer(200, b" " * (5 * 1024 * 1024)))
     assert "bytes" in (await find(client)).doubt
+
+
+def endless(far: Far, *rows: Any) -> None:
+    """Answer each request with these rows, and a link to a page that was never read."""
+
+    def reply(line: Line) -> None:
+        line.say(page(*rows, following=f"http://x/?cursor={len(far.requests)}"))
+
+    far.reply = reply
+
+
+@ensureDeferred
+async def test_a_list_without_end_is_left_after_some_pages_and_proves_nothing(
+    far: Far, client: ServiceClient
+) -> None:
+    told: list[str] = []
+    client.refused = told.append
+    endless(far, row())
+    found = await find(client)
+    assert (found.outbounds, found.doubt) == ({"k": ("1",)}, "the list has more than 20 pages")
+    assert len(far.requests) == 20
+    assert told == ["pages"]
+
+
+@ensureDeferred
+async def test_a_list_is_left_after_some_rows_and_after_some_time(
+    far: Far, client: ServiceClient, manual: ManualReactor
+) -> None:
+    sender = MessageSender(client=client)
+    endless(far, row(), row())
+    few = PageLimits(pages=9, rows=6, time=timedelta(seconds=9))
+    found = await sender.find(["i"], keys=["k"], after=AFTER, limits=few)
+    assert (found.doubt, len(far.requests)) == ("the list has more than 6 rows", 3)
+
+    def late(line: Line) -> None:
+        manual.clock.advance(5)
+        line.say(page(following=f"http://x/?late={len(far.requests)}"))
+
+    far.reply = late
+    found = await sender.find(["i"], keys=["k"], after=AFTER, limits=few)
+    assert found.doubt == "the list has more pages than can be read in 9 s"
+    assert len(far.requests) == 5
+
+
+@ensureDeferred
+async def test_after_a_large_page_others_have_their_turn(
+    far: Far, client: ServiceClient, manual: ManualReactor
+) -> None:
+    large = page(row(content="x" * 1024 * 1024), following="http://x/?cursor=1")
+    pages(far, large, page())
+    found = Deferred.fromCoroutine(find(client))
+    while not manual.clock.getDelayedCalls() or not far.requests:
+        await deferLater(reactor, 0.01)
+    while not any(0.2 < call.getTime() < 0.3 for call in manual.clock.getDelayedCalls()):
+        manual.clock.advance(0.001)
+        await deferLater(reactor, 0.01)
+    assert len(far.requests) == 1
+    manual.clock.advance(0.3)
+    assert (await found).doubt == ""
+    assert len(far.requests) == 2
+
+
+@ensureDeferred
+async def test_only_what_was_asked_for_is_kept_and_of_that_the_oldest(
+    far: Far, client: ServiceClient
+) -> None:
+    others = [row(f"other-{number}", id=number + 1) for number in range(500)]
+    doubles = [
+        row(id=number + 1, created_at=f"2026-11-23T09:00:00.{number:06}Z") for number in range(150)
+    ]
+    pages(far, page(*others, *reversed(doubles)))
+    found = await find(client)
+    assert found.outbounds == {"k": tuple(str(number) for number in range(1, 101))}
+    assert "100 outbounds" in found.doubt
 
 
 @pytest.mark.parametrize("status", [404, 405])
@@ -242,5 +327,7 @@ async def test_the_stand_in_is_asked_about_as_many_as_there_may_be(
         stored[f"key-{number}"] = (model.store(said).id,)
         model.store(NewOutbound(to_addr="+1", to_identity="another", content="x"))
     (question,) = sender.questions(identities, after=AFTER)
-    found = await sender.find(question, after=datetime(2020, 1, 1, tzinfo=timezone.utc))
+    found = await sender.find(
+        question, keys=stored, after=datetime(2020, 1, 1, tzinfo=timezone.utc)
+    )
     assert found == Found(outbounds=stored)

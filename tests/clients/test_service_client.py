@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import gzip
-import json
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,12 +18,19 @@ from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.logger import LogLevel, globalLogPublisher
+from twisted.web.client import BrowserLikePolicyForHTTPS
 
-from sbm.clients import http_connection
-from sbm.clients.http_connection import HttpAnswer, HttpConnection
-from sbm.clients.outcomes import HeldBack, OutcomeUnknown, Unavailable
+from sbm.clients.http_agent import HttpAgent
+from sbm.clients.http_connection import HttpAnswer, HttpConnection, NotBegun
+from sbm.clients.outcomes import AnswerTooLong, HeldBack, OutcomeUnknown, Unavailable
 from sbm.clients.prepared_client import PreparedResponse
-from sbm.clients.service_client import ConnectionDropped, HttpResponse, ServiceClient, TooLong
+from sbm.clients.service_client import (
+    ONE_BYTES,
+    ConnectionDropped,
+    HttpResponse,
+    ServiceClient,
+    TooLong,
+)
 from sbm.model.durations import RequestTimeout
 from sbm.settings.endpoints import ServiceAddress
 from tests.clients.certificate import self_signed
@@ -371,6 +377,28 @@ async def test_a_failed_tls_handshake_is_unavailable(far: Far, tmp_path: Path) -
     assert far.requests == []
 
 
+@pytest.mark.parametrize("names", [(), ("another.example",), ("*.*",)])
+@ensureDeferred
+async def test_a_trusted_certificate_of_nobody_or_another_host_is_refused(
+    far: Far, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    files = self_signed(tmp_path, names=names)
+    port = reactor.listenSSL(
+        0, far, ssl.DefaultOpenSSLContextFactory(*files), interface="127.0.0.1"
+    )
+    certificate = ssl.Certificate.loadPEM(Path(files[1]).read_bytes())
+    agent = HttpAgent(reactor=reactor, connections=2, keep_alive=60)
+    agent._policy = BrowserLikePolicyForHTTPS(trustRoot=certificate)
+    far.says(answer(200))
+    try:
+        with pytest.raises(NotBegun, match=r"(?i)certificate|mismatch|pattern"):
+            await agent.request(b"GET", f"https://127.0.0.1:{port.getHost().port}/".encode())
+    finally:
+        await agent.close()
+        await port.stopListening()
+    assert far.requests == []
+
+
 class Rude(Line):
     """Hangs up on everybody."""
 
@@ -508,9 +536,6 @@ async def test_a_get_is_repeated_no_more_than_once(far: Far, client: ServiceClie
         b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
         b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
         answer(201, gzip.compress(b'{"id": "1"}', mtime=0), Content_Encoding="gzip")[:-9],
-        answer(201, gzip.compress(b'{"id": "1"}', mtime=0)[:-9], Content_Encoding="gzip"),
-        answer(201, gzip.compress(b'{"id": "1"}') + gzip.compress(b""), Content_Encoding="gzip"),
-        answer(201, b'{"id": "1"}', Content_Encoding="gzip"),
     ],
 )
 @ensureDeferred
@@ -542,26 +567,80 @@ async def test_what_is_no_http_is_no_answer(far: Far, client: ServiceClient, sai
 
 
 @ensureDeferred
-async def test_a_body_in_gzip_is_read(far: Far, client: ServiceClient) -> None:
-    packed = gzip.compress(json.dumps(["a"] * 1000).encode())
-    far.says(answer(200, packed, Content_Encoding="gzip"))
-    assert (await client.get("a")).json() == ["a"] * 1000
+async def test_nothing_is_unpacked(far: Far, client: ServiceClient) -> None:
+    """A gigabyte of zeros is a megabyte in gzip, and a page of it holds the reactor."""
+    far.says(answer(200, gzip.compress(b"{}"), Content_Encoding=" GZip"))
+    read = await client.get("a")
+    assert far.only(lambda request: request.headers["accept-encoding"]) == "identity"
+    assert read.summary() == "200, encoded in gzip"
+    with pytest.raises(ValueError, match="encoded in gzip"):
+        read.json()
+    far.says(answer(200, b"{}", Content_Encoding="identity"))
+    assert (await client.get("a")).json() == {}
 
 
-@pytest.mark.parametrize("packed", [False, True])
 @ensureDeferred
 async def test_a_body_that_is_too_large_is_not_read_to_its_end(
-    far: Far, client: ServiceClient, packed: bool, monkeypatch: pytest.MonkeyPatch
+    far: Far, client: ServiceClient
 ) -> None:
-    monkeypatch.setattr(http_connection, "MAX_BODY_BYTES", 1000)
-    body = b'"' + b"a" * 999 + b'"'
-    far.says(
-        answer(201, gzip.compress(body), Content_Encoding="gzip") if packed else answer(201, body)
-    )
-    with pytest.raises(OutcomeUnknown):
+    far.says(answer(201, b'"' + b"a" * ONE_BYTES + b'"'))
+    with pytest.raises(AnswerTooLong):
         await client.post("a", body={}, begin=yes)
-    far.says(answer(201, body[:500] + body[501:]))
-    assert len((await client.post("a", body={}, begin=yes)).body) == 1000
+    far.says(answer(201, b" " * ONE_BYTES))
+    assert len((await client.post("a", body={}, begin=yes)).body) == ONE_BYTES
+
+
+@ensureDeferred
+async def test_what_was_posted_may_come_back_in_other_words(
+    far: Far, client: ServiceClient
+) -> None:
+    far.says(answer(201, b'"' + b"\\u2603" * 50_000 + b'"'))
+    posted = "\u2603" * 50_000
+    assert (await client.post("a", body=posted, begin=yes)).json() == posted
+
+
+@pytest.mark.parametrize(
+    ("body", "is_too_much"),
+    [
+        (b"[" + b"{}," * 1100 + b"1]", True),
+        (b"[" + b'"",' * 1100 + b"1]", True),
+        (b"[" + b"[" * 1100, True),
+        (b"{" + b'"a":1,' * 1100 + b'"b":2}', True),
+        (b'"' + b"," * 9000 + b'"', False),
+        (b'["' + rb"\"," * 9000 + b'"]', False),
+        (b'["' + rb"\\" * 9000 + b'",1]', False),
+        (b" " * 9000 + b"[]", False),
+    ],
+)
+@ensureDeferred
+async def test_an_answer_has_no_more_values_than_one_thing_can_have(
+    far: Far, client: ServiceClient, body: bytes, is_too_much: bool
+) -> None:
+    far.says(answer(200, body))
+    if is_too_much:
+        with pytest.raises(TooLong, match="values"):
+            await client.get("a")
+    else:
+        (await client.get("a")).json()
+
+
+@ensureDeferred
+async def test_a_refused_answer_is_counted_by_the_limit(far: Far) -> None:
+    told: list[str] = []
+    client = ServiceClient(
+        reactor=reactor, address=far.address(), timeout=TIMEOUT, refused=told.append
+    )
+    for said in (
+        answer(200, b" " * 70_000),
+        b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 300,
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 30,
+        answer(200, b"[" + b"1," * 2000 + b"1]"),
+    ):
+        far.says(said)
+        with pytest.raises(TooLong):
+            await client.get("a")
+    assert told == ["bytes", "headers", "interim", "values"]
+    await client.stopService()
 
 
 @ensureDeferred
@@ -623,6 +702,11 @@ def test_json_that_is_none_is_a_value_error(body: bytes) -> None:
 def test_retry_after_is_seconds_or_a_time(text: str, asked: timedelta | None) -> None:
     headers = {"Retry-After": text, "Date": "Fri, 31 Dec 1999 23:59:30 GMT"}
     assert response(429, headers=headers).retry_after == asked
+
+
+def test_a_summary_executes_nothing_and_ends_no_line() -> None:
+    said = response(500, b"\x1b[2J\r\n2026-11-28 all is well\x9b\x00 \xe2\x80\xae").summary()
+    assert said == "500 \\u001b[2J 2026-11-28 all is well\ufffd\\u0000 \\u202e"
 
 
 def test_a_summary_is_short_and_readable_whatever_came() -> None:

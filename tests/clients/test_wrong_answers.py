@@ -14,7 +14,7 @@ from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.outcomes import CannotBeAsked, Failed, Faulty, OutcomeUnknown, Rejected, Unanswered
-from sbm.clients.scheduler import Scheduler
+from sbm.clients.scheduler import LOOK, Scheduler
 from sbm.clients.service_client import ServiceClient
 from sbm.model.scheduler_call import CallBack
 from tests.clients.far import Far, Line, answer
@@ -24,7 +24,7 @@ CALL_BACK = CallBack(cron_definition="* * * * *", endpoint="http://sbm/", auth_t
 
 
 async def pages(client: ServiceClient) -> None:
-    async for _ in Scheduler(client=client).pages():
+    async for _ in Scheduler(client=client).pages(limits=LOOK):
         pass
 
 
@@ -35,7 +35,10 @@ CALLS: dict[str, tuple[Callable[[ServiceClient], Awaitable[object]], bool]] = {
         lambda far: MessageSender(client=far).post({}, begin=lambda: True),
         True,
     ),
-    "look for outbounds": (lambda far: MessageSender(client=far).find(["i"], after=NOW), False),
+    "look for outbounds": (
+        lambda far: MessageSender(client=far).find(["i"], keys=["k"], after=NOW),
+        False,
+    ),
     "make a schedule": (
         lambda far: Scheduler(client=far).create(CALL_BACK, begin=lambda: True),
         True,
@@ -155,7 +158,7 @@ async def test_outbounds_that_were_looked_for_in_vain_are_in_doubt(
 
         far.reply = reply
         try:
-            found = await MessageSender(client=client).find(["i"], after=NOW)
+            found = await MessageSender(client=client).find(["i"], keys=["k"], after=NOW)
         except (Failed, CannotBeAsked):
             continue
         assert found.doubt, name

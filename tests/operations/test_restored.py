@@ -12,6 +12,7 @@ import pytest
 from attrs import evolve
 from pytest_twisted import ensureDeferred
 
+from sbm.clients.links import PageLimits
 from sbm.model.outbound import OwnOutbound
 from sbm.model.send import Settled
 from sbm.model.signature import Signature
@@ -71,7 +72,7 @@ class Bench:
         self.listed.append(evolve(outbound, **difference))
 
     async def pages(
-        self, *, after: datetime, most: int | None = None
+        self, *, after: datetime, limits: PageLimits, most: int | None = None
     ) -> AsyncGenerator[list[OwnOutbound], None]:
         yield [one for one in reversed(self.listed) if one.created_at > after][:most]
 

@@ -182,7 +182,7 @@ class SimulatedServices:
         each = list(dict.fromkeys(identities))
         return [tuple(each[start : start + 2]) for start in range(0, len(each), 2)]
 
-    async def find(self, identities: Sequence[str], *, after: datetime) -> Found:
+    async def find(self, identities: Sequence[str], *, keys: Any, after: datetime) -> Found:
         receiver, about = self.world.receiver, frozenset(identities)
         then = receiver.complete_list(about, after)
         question = Question(self.daemon, receiver, about, after, then)

@@ -14,6 +14,7 @@ from pytest_twisted import ensureDeferred
 from twisted.internet import reactor
 from twisted.internet.task import Clock
 
+from sbm.clients.links import PageLimits
 from sbm.clients.outcomes import CannotBeAsked, Faulty, Unanswered, Unavailable
 from sbm.clients.service_client import TooLong
 from sbm.model.installation import Mark
@@ -41,7 +42,7 @@ class Listed:
         self.asked: list[datetime] = []
 
     async def pages(
-        self, *, after: datetime, most: int | None = None
+        self, *, after: datetime, limits: PageLimits, most: int | None = None
     ) -> AsyncGenerator[list[OwnOutbound], None]:
         self.asked.append(after)
         if self.faults:
@@ -324,7 +325,7 @@ async def test_a_pause_that_begins_meanwhile_keeps_the_gate_closed(bench: Bench)
 
     class Slow(Listed):
         async def pages(
-            self, *, after: datetime, most: int | None = None
+            self, *, after: datetime, limits: PageLimits, most: int | None = None
         ) -> AsyncGenerator[list[OwnOutbound], None]:
             await bench.database.transact(pauses.pause_restored, reason="another one found it")
             yield []

@@ -60,7 +60,7 @@ class Lister:
     def questions(self, identities: Any, **_: Any) -> list[tuple[str, ...]]:
         return [tuple(identities)]
 
-    async def find(self, _: Any, *, after: datetime) -> Found:
+    async def find(self, _: Any, *, keys: Any, after: datetime) -> Found:
         self.since.append(after)
         return Found(outbounds={})
 

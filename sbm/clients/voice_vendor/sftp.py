@@ -31,6 +31,10 @@ WINDOW_BYTES = BLOCKS_AHEAD * BLOCK_BYTES
 # How much is read from the disk at once.
 PIECE_BYTES = 4 * BLOCK_BYTES
 
+# The longest list of a folder that is read to its end, in files and in parts.
+MOST_FILES = 1_000_000
+MOST_PARTS = 100_000
+
 # The largest size that is believed.
 LARGEST = 2**63 - 1
 
@@ -46,17 +50,23 @@ T = TypeVar("T")
 Read = Callable[[int, int], Awaitable[bytes]]
 
 
+def _ignore_refusal(_limit: str) -> None:
+    """Do not count."""
+
+
 @define(eq=False, slots=False, kw_only=True)
 class VoiceVendor:
     """One connection to the voice vendor's server, made by ``connect``.
 
     All methods that wait raise Unavailable, after which there is no connection, or Rejected. Each
-    step may take ``timeout``: connecting, authenticating, and each answer.
+    step may take ``timeout``: connecting, authenticating, and each answer. ``refused`` is called
+    with the limit that the server has exceeded.
     """
 
     _reactor: Any
     _address: VoiceVendorAddress
     _timeout: timedelta
+    _refused: Callable[[str], None] = _ignore_refusal
     _connecting: Deferred[Any] | None = field(default=None, init=False)
     _ssh: Ssh | None = field(default=None, init=False)
     _sftp: Sftp | None = field(default=None, init=False)
@@ -73,7 +83,7 @@ class VoiceVendor:
             return
         seconds = self._timeout.total_seconds()
         opened: Deferred[Sftp] = Deferred()
-        self._ssh, self._sftp = Ssh(self._address, opened), None
+        self._ssh, self._sftp = Ssh(self._address, opened, self._refused), None
         endpoint = HostnameEndpoint(
             self._reactor, self._address.host, self._address.port, timeout=seconds
         )
@@ -115,17 +125,25 @@ class VoiceVendor:
             raise Rejected(
                 f"the voice vendor has no folder {self._address.root!r} for us (AUDIO_FTP_ROOT)"
             ) from None
-        while True:
+        files = 0
+        for _ in range(MOST_PARTS):
             try:
                 entries = await self._answer(folder.read())
             except EOFError:
                 break
+            files += len(entries)
+            if files > MOST_FILES:
+                self._refused("rows")
+                raise Rejected(f"the voice vendor's folder has more than {MOST_FILES} files")
             sizes = {}
             for name, _, attributes in entries:
                 with suppress(UnicodeDecodeError):
                     if attributes.get("size", LARGEST + 1) <= LARGEST and b"\0" not in name:
                         sizes[name.decode("utf-8")] = attributes["size"]
             yield sizes
+        else:
+            self._refused("pages")
+            raise Rejected("the list of the voice vendor's folder has no end")
         await self._answer(folder.close())
 
     async def put(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from base64 import b64encode
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -23,6 +24,7 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 
 from sbm.clients.outcomes import Rejected, Unavailable
+from sbm.model.text import one_line
 from sbm.settings.endpoints import VoiceVendorAddress
 
 # Conch would log every packet.
@@ -31,6 +33,20 @@ _QUIET = Logger(observer=LogPublisher())
 _LOST = Failure(ConnectionLost())
 
 _LONGEST_REASON = 300
+
+# Servers divide what is longer, such as the list of a folder. Conch copies the rest of a message
+# for each value in it.
+LONGEST_MESSAGE = 64 * 1024
+
+# As the protocol says: with it, each request names a file.
+_LONGEST_HANDLE = 256
+
+# A server that is well sends few messages besides the answers to ours.
+MOST_OTHER_MESSAGES = 1000
+_ANSWERS = 94  # SSH_MSG_CHANNEL_DATA
+
+# A group with a longer prime would hold the reactor for seconds. The message has two numbers.
+_LONGEST_GROUP = 4 + 4096 // 8 + 1 + 4 + 8
 
 
 class NoSuchFile(Rejected):
@@ -50,6 +66,42 @@ class Sftp(filetransfer.FileTransferClient):
         self.ssh = ssh
         self.extensions: frozenset[bytes] = frozenset()
         self._opened = opened
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take the messages apart; one that is too long, or no answer, ends the connection.
+
+        Conch waits for messages of four gigabytes, and logs those that nobody has asked for.
+        """
+        self.buf += data
+        at = 0
+        while len(self.buf) - at >= 5:
+            length, kind = struct.unpack_from("!LB", self.buf, at)
+            if not 0 < length <= LONGEST_MESSAGE:
+                return self._refuse(f"a message of {length} bytes")
+            end = at + 4 + length
+            if len(self.buf) < end:
+                break
+            message, at = self.buf[at + 5 : end], end
+            requests = dict(self.openRequests)
+            try:
+                read = getattr(self, f"packet_{self.packetTypes[kind]}")
+                read(message)
+            except Exception:  # whatever Conch stumbles over, after it has taken the request away
+                self.openRequests = {key: one for key, one in requests.items() if not one.called}
+                return self._refuse("a message that is no answer, or cannot be read")
+        self.buf = self.buf[at:]
+        return None
+
+    def packet_HANDLE(self, data: bytes) -> None:
+        """Read how an open file or folder is called."""
+        if len(data) > 8 + _LONGEST_HANDLE:
+            raise ValueError("a handle is too long")
+        super().packet_HANDLE(data)  # type: ignore[no-untyped-call]
+
+    def _refuse(self, what: str) -> None:
+        self.buf = b""
+        self.ssh.refused("message")
+        self.ssh.abort(Unavailable(f"the voice vendor's server sent {what}"))
 
     def gotServerVersion(self, _version: int, extensions: dict[bytes, bytes]) -> None:
         self.extensions = frozenset(extensions)
@@ -77,7 +129,10 @@ class Sftp(filetransfer.FileTransferClient):
 
 
 class Ssh(transport.SSHClientTransport):
-    """The connection: with current algorithms only, and only to the server with the pinned key."""
+    """The connection: with current algorithms only, and only to the server with the pinned key.
+
+    ``refused`` is called with the limit that the server has exceeded.
+    """
 
     _log = _QUIET
     supportedCiphers = [b"aes256-ctr", b"aes192-ctr", b"aes128-ctr"]  # noqa: RUF012
@@ -88,13 +143,45 @@ class Ssh(transport.SSHClientTransport):
     ]
     _dhMinimalGroupSize = 2048
 
-    def __init__(self, address: VoiceVendorAddress, opened: Deferred[Sftp]) -> None:
+    def __init__(
+        self, address: VoiceVendorAddress, opened: Deferred[Sftp], refused: Callable[[str], None]
+    ) -> None:
         self._address = address
+        self.refused = refused
         self._opened = opened
         self._failed: Unavailable | Rejected | None = None
         self._is_secure = False
+        self._others_left = MOST_OTHER_MESSAGES
         self.is_open = True  # for requests; False also while the connection is being closed
         self.supportedPublicKeys = _host_key_algorithms(address.host_key_type)
+
+    def dispatchMessage(self, messageNum: int, payload: bytes) -> None:  # noqa: N803
+        """Read one message, unless the connection is being closed; too many end it.
+
+        To many kinds of messages there is an answer, which would wait here if the server does not
+        read it.
+        """
+        if not self.is_open:
+            return
+        self._others_left += 1 if messageNum == _ANSWERS else -1
+        if self._others_left < 0:
+            self.refused("messages")
+            self.abort(Unavailable("the voice vendor's server sends messages without end"))
+            return
+        try:
+            super().dispatchMessage(messageNum, payload)  # type: ignore[no-untyped-call]
+        except Exception as error:  # whatever Conch stumbles over
+            kind = type(error).__name__
+            self.abort(Unavailable(f"a message of the voice vendor cannot be read: {kind}"))
+
+    def ssh_KEX_DH_GEX_GROUP(self, packet: bytes) -> None:
+        """Take the group that the server has chosen for the key exchange, or its reply."""
+        if b"group-exchange" in self.kexAlg and len(packet) > _LONGEST_GROUP:
+            self.refused("prime")
+            too_long = b"the prime of the key exchange is too long"
+            self.sendDisconnect(transport.DISCONNECT_KEY_EXCHANGE_FAILED, too_long)
+            return
+        super().ssh_KEX_DH_GEX_GROUP(packet)  # type: ignore[no-untyped-call]
 
     def verifyHostKey(self, key: bytes, _fingerprint: bytes) -> Deferred[bool]:
         """Continue only with the pinned key; before that, nothing about us is sent."""
@@ -279,10 +366,7 @@ class _Channel(SSHChannel):
 
 def plain(raw: bytes) -> str:
     """A text from a server as one short line that can be stored and shown."""
-    text = raw.decode("utf-8", "replace")
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[
-        :_LONGEST_REASON
-    ]
+    return one_line(raw.decode("utf-8", "replace"), most=_LONGEST_REASON)
 
 
 def _refusal(code: int, text: str) -> Unavailable | Rejected:

@@ -17,6 +17,7 @@ from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.model.durations import RequestTimeout, StopGrace
 from sbm.model.outbound import compose
 from sbm.model.send import GivenBack, Send, SendResult, Settled, objection
+from sbm.model.text import one_line
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
@@ -27,6 +28,7 @@ from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.retries import Retries
 
 STOPPING = "the daemon is stopping"
+_LONGEST_REASON = 300
 
 
 class Blames(NamedTuple):
@@ -101,7 +103,7 @@ class Delivery(Service):
             result = self._broken(held, reason, GivenBack(reason=reason, delay=timedelta(0)))
         except Exception as error:
             self._log.failure("send {id} failed", id=held.send.id)
-            reason = f"{type(error).__name__}: {error}"
+            reason = one_line(f"{type(error).__name__}: {error}", most=_LONGEST_REASON)
             result = self._broken(held, reason, self._retries.fault(held.send, "content", reason))
         self._completer.add(held.send, result)
 

@@ -163,7 +163,9 @@ class Reconciler:
             await self._ask_again_later(about)
             return
         try:
-            found = await self._message_sender.find(identities, after=after)
+            found = await self._message_sender.find(
+                identities, keys=[str(asked.id) for asked in about], after=after
+            )
         except CannotBeAsked as error:
             if await self._message_sender.is_well() is None:
                 await self._decide(about, error)

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
+from sbm.clients.links import PageLimits
 from sbm.clients.message_sender import MessageSender, OutboundPage
-from sbm.clients.outcomes import CannotBeAsked, Unavailable
+from sbm.clients.outcomes import CannotBeAsked, TooManyPages, Unavailable
 from sbm.model.delivery import LOOKS, DeliveryLook
 from sbm.pipeline.breaker import Breaker
 from sbm.store import deliveries
@@ -27,8 +28,11 @@ REST = timedelta(minutes=1)
 # Another daemon takes over so long after the last page.
 SPARE = timedelta(minutes=2)
 
-# A service without the list is asked again so much later.
+# A service without the list, or with one that does not go on, is asked again so much later.
 MISSING = timedelta(hours=1)
+
+# After so much, the list is asked for again, from the stored place on.
+PAGES = PageLimits(pages=1000, rows=2_000_000, time=timedelta(hours=2))
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -76,7 +80,8 @@ class DeliveryReader:
         if place is None:
             return None
         reading = _Reading(
-            pages=self._message_sender.outbounds_between(place.since, place.until),
+            pages=self._message_sender.outbounds_between(place.since, place.until, limits=PAGES),
+            since=place.since,
             until=place.since,
             end=place.until,
         )
@@ -91,6 +96,11 @@ class DeliveryReader:
         except CannotBeAsked as error:
             self._log.warn("deliveries cannot be read: {error}", error=str(error))
             await self._leave(look, MISSING)
+            return
+        except TooManyPages as error:
+            if reading.until == reading.since:  # it would be the same from the stored place on
+                self._log.warn("deliveries cannot be read: {error}", error=str(error))
+                await self._leave(look, MISSING)
             return
         except Unavailable as error:
             self._breaker.fail(error)
@@ -127,8 +137,9 @@ class DeliveryReader:
 
 @frozen(kw_only=True)
 class _Reading:
-    """The pages of one look, the time until which all was read, and where it ends."""
+    """The pages of one look from ``since`` on, the time until which all was read, and its end."""
 
     pages: AsyncGenerator[OutboundPage, None]
+    since: datetime
     until: datetime
     end: datetime

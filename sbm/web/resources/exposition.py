@@ -11,7 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 from twisted.web.server import Request
 
-from sbm.telemetry import Labels, Telemetry
+from sbm.telemetry import ANSWERS_REFUSED, Labels, Telemetry
 from sbm.web.http.endpoint import only_read
 from sbm.web.http.refused_requests import CUT_OFF, NOT_DONE, REFUSED
 from sbm.web.openapi.parts import Operation, PathItem, Section, allow
@@ -53,6 +53,10 @@ _LABELLED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     CUT_OFF: (
         "Requests whose connection was closed before they were answered, by cause.",
         ("path", "cause"),
+    ),
+    ANSWERS_REFUSED: (
+        "Answers of other services that were not read to their end, by the limit they exceed.",
+        ("service", "limit"),
     ),
 }
 _GAUGES: Mapping[str, str] = {

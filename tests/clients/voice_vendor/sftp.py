@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,11 @@ class Vendor:
     cutting: str = "cutting"
     # What a listing says that the sizes of files are.
     claims: dict[str, int] = field(factory=dict)
+    # What is said instead of an answer to the request for a list; and why none is given.
+    says: bytes = b""
+    refusal: str = ""
+    # How many files a part of a list has.
+    at_a_time: int = 1024
     # No file gets larger than this.
     full_at: int | None = None
     written: list[tuple[str, int, int]] = field(factory=list)
@@ -177,7 +183,26 @@ class _Realm:
 
 
 def _server(_data: bytes, avatar: Any) -> Any:
-    return FileTransferServer(avatar=_Files(avatar.vendor))
+    make: Any = _Server
+    server = make(avatar=_Files(avatar.vendor))
+    server.vendor = avatar.vendor
+    return server
+
+
+class _Server(FileTransferServer):
+    vendor: Vendor
+
+    def packet_OPENDIR(self, data: bytes) -> None:
+        if self.vendor.says:
+            transport: Any = self.transport
+            transport.write(self.vendor.says)
+        else:
+            super().packet_OPENDIR(data)  # type: ignore[no-untyped-call]
+
+    def _scanDirectory(self, entries: Any, found: list[Any]) -> Any:
+        if self.vendor.at_a_time == 1:
+            entries, found = islice(entries, 1), []
+        return super()._scanDirectory(entries, found)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -229,6 +254,8 @@ class _Files:
 
     def openDirectory(self, name: bytes) -> Any:
         self.vendor.listings += 1
+        if self.vendor.refusal:
+            raise SFTPError(FX_PERMISSION_DENIED, self.vendor.refusal)
         with _told():
             entries = [(one.name, one.stat().st_size) for one in os.scandir(self.vendor.path(name))]
         claimed = {**dict(entries), **self.vendor.claims}

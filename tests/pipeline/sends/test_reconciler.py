@@ -47,7 +47,9 @@ class Lister:
         distinct = list(dict.fromkeys(identities))
         return [tuple(distinct[start : start + 3]) for start in range(0, len(distinct), 3)]
 
-    async def find(self, identities: Sequence[str], *, after: datetime) -> Found:
+    async def find(
+        self, identities: Sequence[str], *, keys: Sequence[str], after: datetime
+    ) -> Found:
         self.asked.append((tuple(identities), after))
         if self.error is not None:
             raise self.error
@@ -180,9 +182,9 @@ async def test_a_question_that_was_asked_too_early_stays_so_however_late_its_ans
     (send,) = await bench.unknown()
     find = bench.sender.find
 
-    async def slowly(identities: Sequence[str], *, after: datetime) -> Found:
+    async def slowly(identities: Sequence[str], *, keys: Sequence[str], after: datetime) -> Found:
         bench.direct.rows("UPDATE sends SET unknown_since = unknown_since - %s", 2 * SETTLE)
-        return await find(identities, after=after)
+        return await find(identities, keys=keys, after=after)
 
     bench.sender.find = slowly  # type: ignore[method-assign]
     await bench.reconciler.one_pass()
