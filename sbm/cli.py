@@ -16,7 +16,15 @@ from typing import Any
 
 from attrs import frozen
 
-from sbm.commands.running import FAILED, MISUSED, CommandFailed, Work, discard_output, with_database
+from sbm.commands.running import (
+    FAILED,
+    MISUSED,
+    CommandFailed,
+    Work,
+    discard_output,
+    say,
+    with_database,
+)
 from sbm.model.text import has_surrogates
 from sbm.operations.refusals import OperationRefused
 from sbm.settings.config import read_database
@@ -185,7 +193,7 @@ def tell(error: Exception) -> int:
 
 
 def _print_error(message: str, status: int) -> int:
-    print(f"sbm: {message}", file=sys.stderr)
+    say(f"sbm: {message}", file=sys.stderr)
     return status
 
 

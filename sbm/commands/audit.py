@@ -17,6 +17,7 @@ from sbm.commands.running import (
     add_signature,
     in_database,
     print_table,
+    say,
 )
 from sbm.model.audit_entry import AUDITED_TABLES, ROW_OPERATIONS, AuditEntry
 from sbm.model.ids import LARGEST_ID
@@ -110,7 +111,7 @@ async def _list_those(database: Database, *, wanted: AuditFilter, limit: int, is
     part = await database.transact(audit.list_page, page=PageRequest(limit=limit), wanted=wanted)
     if is_json:
         for one in part.rows:
-            print(json.dumps(_shown(one), ensure_ascii=False))
+            say(json.dumps(_shown(one), ensure_ascii=False))
         return OK
     print_table(
         ("ID", "AT", "BY", "ACTION", "ROW", "CHANGE", "REASON"),
@@ -122,13 +123,13 @@ async def _list_those(database: Database, *, wanted: AuditFilter, limit: int, is
                 one.action,
                 f"{one.table_name} {one.row_id}" if one.table_name else "",
                 _change(one),
-                " ".join(one.reason.split()),
+                one.reason,
             )
             for one in part.rows
         ],
     )
     if part.more:
-        print(f"the newest {limit} of {part.count}")
+        say(f"the newest {limit} of {part.count}")
     return OK
 
 
@@ -232,9 +233,9 @@ async def _undo_batch(
 
 def _tell(undone: Undone) -> int:
     for one in undone.undone:
-        print(f"undone: {one.id}, {one.table_name} {one.row_id}")
+        say(f"undone: {one.id}, {one.table_name} {one.row_id}")
     for stayed in undone.stayed:
         one = stayed.entry
         why = "it is gone" if stayed.moved_on is None else f"now {_values(stayed.moved_on)}"
-        print(f"stayed: {one.id}, {one.table_name} {one.row_id}: {why}")
+        say(f"stayed: {one.id}, {one.table_name} {one.row_id}: {why}")
     return FAILED if undone.stayed else OK

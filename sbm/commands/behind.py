@@ -21,6 +21,7 @@ from sbm.commands.running import (
     in_database,
     print_above,
     progress,
+    say,
     signature_from,
 )
 from sbm.commands.selecting import row_id, whole_number
@@ -169,7 +170,7 @@ async def _print_those_behind(
     except BrokenPipeError:
         discard_output()
         return OK
-    print(f"{count.done} behind", file=sys.stderr)
+    say(f"{count.done} behind", file=sys.stderr)
     return OK
 
 
@@ -186,7 +187,7 @@ async def _send_to_those(database: Database, *, expectation: Expectation, repair
             tell=lambda one: print_above(_send_line(one)) if repair.is_dry else None,
             progress=progress,
         )
-    print(
+    say(
         f"{count.done} would be owed a message" if repair.is_dry else f"{count.done} owed a message"
     )
     _tell_skipped(count.skipped)
@@ -208,16 +209,16 @@ async def _move_those(database: Database, *, expectation: Expectation, repair: R
         )
     done, begun = count.done, count.begun
     if repair.is_dry:
-        print(f"{done} would be moved; subscriptions to next sets that would be made: {begun}")
+        say(f"{done} would be moved; subscriptions to next sets that would be made: {begun}")
     else:
-        print(f"{done} moved; subscriptions to next sets that were made: {begun}")
+        say(f"{done} moved; subscriptions to next sets that were made: {begun}")
     _tell_skipped(count.skipped)
     return OK
 
 
 def _tell_skipped(skipped: Counter[str]) -> None:
     for reason, count in skipped.most_common():
-        print(f"{count} skipped: {reason}")
+        say(f"{count} skipped: {reason}")
 
 
 def _json(one: BehindRecord) -> str:

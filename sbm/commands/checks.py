@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from functools import partial
 
-from sbm.commands.running import FAILED, OK, Work, in_database
+from sbm.commands.running import FAILED, OK, Work, in_database, say
 from sbm.model.ledger_balance import TickBalance
 from sbm.model.time_zones import TimeZones
 from sbm.operations.checks import (
@@ -105,7 +105,7 @@ async def _check_everything(
 
 
 async def _check_ledger(database: Database) -> int:
-    check = await check_ledger(database, tell=lambda one: print(_line(one)))
+    check = await check_ledger(database, tell=lambda one: say(_line(one)))
     _sum_up(check)
     return FAILED if check.is_unbalanced else OK
 
@@ -128,33 +128,33 @@ def _line(one: LedgerFinding) -> str:
 
 
 def _sum_up(check: LedgerCheck) -> None:
-    print(f"{check.unbalanced} of {check.ticks} ticks are unbalanced")
+    say(f"{check.unbalanced} of {check.ticks} ticks are unbalanced")
     if check.not_kept:
-        print(f"{check.not_kept} more cannot be checked: their part of the ledger was dropped")
-    print(f"{check.orphans} live sends have no tick")
-    print(f"{check.sent_twice} sends were sent more than once")
+        say(f"{check.not_kept} more cannot be checked: their part of the ledger was dropped")
+    say(f"{check.orphans} live sends have no tick")
+    say(f"{check.sent_twice} sends were sent more than once")
     if check.doubles:
-        print(
+        say(
             f"{check.doubles} outbounds are doubles, beside those that the ledger names:"
             " they are in the table doubles"
         )
-    print("the ledger is unbalanced" if check.is_unbalanced else "the ledger is balanced")
+    say("the ledger is unbalanced" if check.is_unbalanced else "the ledger is balanced")
 
 
 async def _check_those_schedules(database: Database, *, zones: TimeZones) -> int:
     check = await check_schedules(database, zones=zones)
     for remark in check.remarks:
-        print(remark)
+        say(remark)
     both_days = sum(not remark.is_fault for remark in check.remarks)
-    print(f"{both_days} of {check.schedules} schedules restrict both day fields")
+    say(f"{both_days} of {check.schedules} schedules restrict both day fields")
     faulty = f"{len(check.faulty)} of {check.schedules} schedules"
-    print(f"{faulty} cannot work as they were meant to")
+    say(f"{faulty} cannot work as they were meant to")
     return FAILED if check.faulty else OK
 
 
 async def _check_tokens(database: Database, *, scheduler_tokens: Sequence[str]) -> int:
     owners = await check_tokens(database, scheduler_tokens=scheduler_tokens)
     for owner in owners:
-        print(f"user {owner!r} has the token of the Scheduler: give the Scheduler one of its own")
-    print(f"{len(owners)} users have a token of the Scheduler")
+        say(f"user {owner!r} has the token of the Scheduler: give the Scheduler one of its own")
+    say(f"{len(owners)} users have a token of the Scheduler")
     return OK

@@ -6,7 +6,7 @@ import argparse
 from datetime import date
 from functools import partial
 
-from sbm.commands.running import OK, Work, in_database, print_table
+from sbm.commands.running import OK, Work, in_database, print_table, say
 from sbm.model.paging import PageRequest
 from sbm.store import deliveries
 from sbm.store.postgres.database import Database
@@ -91,10 +91,10 @@ async def _print_counts(
         ],
     )
     if page.more:
-        print(f"the newest {_SHOWN} of {page.count}")
+        say(f"the newest {_SHOWN} of {page.count}")
     for read in await database.read(deliveries.list_places):
         until = "not begun" if read.place is None else read.place.isoformat(" ", "seconds")
-        print(f"{read.look} look: {until}")
+        say(f"{read.look} look: {until}")
     return OK
 
 
@@ -118,5 +118,5 @@ async def _print_people(database: Database, *, in_row: int) -> int:
             for one in page.rows
         ],
     )
-    print(f"{page.count} people")
+    say(f"{page.count} people")
     return OK

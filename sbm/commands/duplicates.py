@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, get_args
 
-from sbm.commands.running import OK, Work, in_database, print_above, progress
+from sbm.commands.running import OK, Work, in_database, print_above, progress, say
 from sbm.commands.selecting import add_selection, repair_from
 from sbm.model.duplicate import Duplicate, DuplicateRule, Keep
 from sbm.operations.duplicates import Removal, remove_duplicates
@@ -89,9 +89,9 @@ async def _remove(database: Database, *, removal: Removal) -> int:
             print_above(f"{one.id} of {one.identity} would be {deed}; {one.kept_id} stays")
 
     done = await remove_duplicates(database, removal=removal, tell=tell, progress=progress)
-    print(f"{done.removed} {'would be ' if is_dry else ''}{deed}")
+    say(f"{done.removed} {'would be ' if is_dry else ''}{deed}")
     if done.busy:
-        print(f"{done.busy} not changed for now: a message to them is in progress")
+        say(f"{done.busy} not changed for now: a message to them is in progress")
     if done.locked:
-        print(f"subscriptions of {done.locked} identities are locked: not changed")
+        say(f"subscriptions of {done.locked} identities are locked: not changed")
     return OK

@@ -7,7 +7,7 @@ import json
 from functools import partial
 
 from sbm.commands.forget import identity
-from sbm.commands.running import OK, Work, in_database
+from sbm.commands.running import OK, Work, in_database, say
 from sbm.model.person import Person
 from sbm.operations import privacy
 from sbm.store.postgres.database import Database
@@ -32,6 +32,6 @@ def _export(options: argparse.Namespace) -> Work:
 async def _print(database: Database, *, person: Person) -> int:
     """The rows are printed as they are read, so that they need little memory."""
     async for piece in privacy.written(database, person=person, write=json.dumps):
-        print(piece, end="")
-    print()
+        say(piece, end="")
+    say()
     return OK

@@ -16,6 +16,7 @@ from sbm.commands.running import (
     add_signature,
     in_database,
     print_table,
+    say,
     signature_from,
 )
 from sbm.model.failed_task import EVERYTHING, MAX_REASON, FailedTaskFilter
@@ -107,13 +108,13 @@ async def _list_those(database: Database, *, wanted: FailedTaskFilter) -> int:
                 one.stage,
                 one.initiated_at.isoformat(" ", "seconds"),
                 str(one.subscription_id),
-                " ".join(one.reason.split()),
+                one.reason,
             )
             for one in part.rows
         ],
     )
     if part.more:
-        print(f"the newest {_SHOWN} of {part.count}")
+        say(f"the newest {_SHOWN} of {part.count}")
     return OK
 
 
@@ -140,12 +141,12 @@ async def _requeue_all(
         part = await database.transact(
             failed_tasks.list_page, page=PageRequest(limit=1), wanted=wanted
         )
-        print(f"{part.count} would be requeued")
+        say(f"{part.count} would be requeued")
         return OK
     done = await database.transact(requeue_all, wanted=wanted, signature=signature)
     _tell(taken=done.taken, owed=done.owed)
     if done.goes_on:
-        print("a daemon goes on with the others")
+        say("a daemon goes on with the others")
     return OK
 
 
@@ -154,13 +155,13 @@ async def _requeue_these(
 ) -> int:
     done = await database.transact(requeue_these, ids=ids, signature=signature, is_dry=is_dry)
     for number in done.missing:
-        print(f"sbm: there is no failed task {number}", file=sys.stderr)
+        say(f"sbm: there is no failed task {number}", file=sys.stderr)
     if is_dry:
-        print(f"{done.taken} would be requeued")
+        say(f"{done.taken} would be requeued")
     else:
         _tell(taken=done.taken, owed=done.owed)
     return FAILED if done.missing else OK
 
 
 def _tell(*, taken: int, owed: int) -> None:
-    print(f"{taken} requeued: {owed} owed again, {taken - owed} skipped")
+    say(f"{taken} requeued: {owed} owed again, {taken - owed} skipped")

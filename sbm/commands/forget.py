@@ -13,6 +13,7 @@ from sbm.commands.running import (
     add_signature,
     in_database,
     print_table,
+    say,
 )
 from sbm.model.person import Person
 from sbm.operations import privacy
@@ -76,13 +77,13 @@ async def _tell(database: Database, *, person: Person, wait: timedelta) -> int:
         database, person=person, author=database.author, wait=wait, remains=_print_remaining
     )
     _print_counts(forgotten, "DELETED OR MARKED")
-    print(f"the mark is {forgotten.mark}")
+    say(f"the mark is {forgotten.mark}")
     return FAILED if forgotten.remaining else OK
 
 
 def _print_remaining(remaining: dict[str, int]) -> None:
     told = ", ".join(f"{name}: {count}" for name, count in remaining.items())
-    print(f"waiting for other services: {told}", flush=True)
+    say(f"waiting for other services: {told}", flush=True)
 
 
 def _print_counts(forgotten: privacy.Forgotten, heading: str) -> None:
@@ -92,4 +93,4 @@ def _print_counts(forgotten: privacy.Forgotten, heading: str) -> None:
             [(table, str(count)) for table, count in forgotten.counts.items()],
         )
     else:
-        print("nothing about this person")
+        say("nothing about this person")

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from attrs import asdict, define, frozen
 from tqdm import tqdm
 
-from sbm.commands.running import OK, CommandFailed, add_signature, print_table, signature_from
+from sbm.commands.running import OK, CommandFailed, add_signature, print_table, say, signature_from
 from sbm.model.content_rules import PREPEND
 from sbm.model.signature import Signature
 from sbm.model.time_zones import TimeZones
@@ -148,7 +148,7 @@ def _take_over(wanted: _Import, address: DatabaseAddress) -> int:
         raise CommandFailed(str(error)) from None
     except OSError as error:
         raise CommandFailed(f"{error}: nothing was imported") from None
-    print("nothing was imported: --dry-run" if wanted.is_dry else "imported", file=_aside(file))
+    say("nothing was imported: --dry-run" if wanted.is_dry else "imported", file=_aside(file))
     return OK
 
 
@@ -245,11 +245,11 @@ class _Conclusion:
             (ended["left"], f"{_ENDED}, which do not go on"),
         ):
             if count:
-                print(f"{what}: {count}", file=_aside(self.file))
+                say(f"{what}: {count}", file=_aside(self.file))
 
     def _tell(self, taken: ImportedData, found: list[Remark], missing: int) -> None:
         origin, out = taken.origin, _aside(self.file)
-        print(f"the old service's release: {origin.release}", file=out)
+        say(f"the old service's release: {origin.release}", file=out)
         print_table(
             ("TABLE", "READ", "TAKEN OVER", "CHANGED", "LEFT BEHIND", "CHECKSUM"),
             [
@@ -263,32 +263,32 @@ class _Conclusion:
             file=out,
         )
         for relation in origin.missing:
-            print(f"the old database has no {relation}", file=out)
+            say(f"the old database has no {relation}", file=out)
         for name in taken.merged:
-            print(f"the user {name!r} existed already: merged with the imported one", file=out)
+            say(f"the user {name!r} existed already: merged with the imported one", file=out)
         if taken.called:
-            print(
+            say(
                 f"the Scheduler calls {taken.called} of the schedules: set SBM_SCHEDULING=schedule"
                 " before a daemon is started",
                 file=out,
             )
         for remark in found:
-            print(remark, file=out)
+            say(remark, file=out)
         if self.copies is not None:
-            print(
+            say(
                 f"files: {self.copies.copied} copied, {self.copies.there} there already,"
                 f" {missing} missing",
                 file=out,
             )
         if problem := _other_host(origin.domain, self.host):
-            print(problem, file=out)
+            say(problem, file=out)
 
     def _line(self, told: Mapping[str, Any], *, was: str | None = None) -> None:
         """Write an object; ``was`` is JSON already, perhaps such as Python cannot read."""
         line = json.dumps(told, ensure_ascii=False)
         if was is not None:
             line = f'{line[:-1]}, "was": {was}}}'
-        print(line, file=self.file)
+        say(line, file=self.file)
 
 
 def _host(environ: Mapping[str, str]) -> str:

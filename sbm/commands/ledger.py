@@ -13,7 +13,7 @@ from uuid import UUID
 
 from attrs import asdict, fields
 
-from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table
+from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table, say
 from sbm.model.csv_text import csv_lines
 from sbm.model.identity import canonical_uuid
 from sbm.model.ledger_entry import (
@@ -144,14 +144,14 @@ async def _list_those(
     page = await database.read(operation.list_page, wanted=wanted, limit=limit)
     if is_json:
         for one in page.rows:
-            print(json.dumps(asdict(one), ensure_ascii=False, default=_written))
+            say(json.dumps(asdict(one), ensure_ascii=False, default=_written))
         return OK
     print_table(
         ("AT", "IDENTITY", "SET", "NUMBER", "LANG", "OUTCOME", "STAGE", "DELIVERED", "REASON"),
         [_line(one) for one in page.rows],
     )
     if page.more:
-        print(f"the newest {limit}; there are more")
+        say(f"the newest {limit}; there are more")
     return OK
 
 
@@ -165,7 +165,7 @@ def _line(one: LedgerEntry) -> Sequence[str]:
         one.outcome,
         one.stage,
         {None: "", True: "yes", False: "no"}[one.delivered],
-        " ".join((one.reason or one.nack_reason or "").split()),
+        one.reason or one.nack_reason or "",
     )
 
 
@@ -201,5 +201,5 @@ def _version(one: MessageVersion) -> Sequence[str]:
         one.made_by or "",
         f"{one.messageset_id}/{one.lang}/{one.sequence_number}",
         one.file_name or "",
-        " ".join((one.text_content or "").split()),
+        one.text_content or "",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from functools import partial
 
-from sbm.commands.running import OK, Work, add_signature, in_database, progress, signature_from
+from sbm.commands.running import OK, Work, add_signature, in_database, progress, say, signature_from
 from sbm.model.content_rules import is_blank
 from sbm.model.text import is_storable
 from sbm.operations.clone import ClonePlan, CloneRequest, clone, plan_clone
@@ -87,10 +87,10 @@ def _clone(options: argparse.Namespace) -> Work:
 async def _make_clone(database: Database, *, request: CloneRequest, is_dry: bool) -> int:
     plan = await plan_clone(database, request=request)
     if is_dry:
-        print(f"would make message set {_described(request, plan)}")
+        say(f"would make message set {_described(request, plan)}")
         return OK
     made = await clone(database, request=request, plan=plan, progress=progress)
-    print(f"made message set {made.id}, {_described(request, plan)}")
+    say(f"made message set {made.id}, {_described(request, plan)}")
     return OK
 
 

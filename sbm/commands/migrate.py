@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from sbm.commands.running import FAILED, OK
+from sbm.commands.running import FAILED, OK, say
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import migrations
 
@@ -29,19 +29,19 @@ def _migrate(options: argparse.Namespace, database: DatabaseAddress) -> int:
     if options.status:
         return _show_status(migrations.status(database.uri()))
     applied = migrations.migrate(
-        database.uri(), tell=lambda message: print(f"sbm: {message}", file=sys.stderr, flush=True)
+        database.uri(), tell=lambda message: say(f"sbm: {message}", file=sys.stderr, flush=True)
     )
     for name in applied:
-        print(f"applied {name}")
-    print(f"{len(applied)} applied; the schema is up to date")
+        say(f"applied {name}")
+    say(f"{len(applied)} applied; the schema is up to date")
     return OK
 
 
 def _show_status(status: migrations.MigrationStatus) -> int:
     for name in status.applied:
-        print(f"applied  {name}")
+        say(f"applied  {name}")
     for name in status.pending:
-        print(f"pending  {name}")
+        say(f"pending  {name}")
     for name in status.unknown:
-        print(f"unknown  {name}")
+        say(f"unknown  {name}")
     return FAILED if status.pending or status.unknown else OK

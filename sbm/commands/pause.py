@@ -11,7 +11,7 @@ from typing import get_args
 from attrs import frozen
 from twisted.internet.task import deferLater
 
-from sbm.commands.running import OK, Work, add_signature, in_database, signature_from
+from sbm.commands.running import OK, Work, add_signature, in_database, say, signature_from
 from sbm.commands.selecting import add_scope, moment, scope_filters
 from sbm.model.send_pause import OnTicks, PauseScope, SendPause
 from sbm.model.signature import Signature
@@ -85,13 +85,13 @@ async def _begin_and_wait(database: Database, *, wanted: WantedPause) -> int:
     told = -1
     while wanted.waits and pause is not None and pause.state == "pausing":
         if pause.in_hand != told:
-            print(f"pausing {pause.scope}: {pause.in_hand} sends are in hand", flush=True)
+            say(f"pausing {pause.scope}: {pause.in_hand} sends are in hand", flush=True)
             told = pause.in_hand
         await deferLater(database.reactor, LOOK_SECONDS)
         seen_for = timedelta(seconds=time.monotonic() - began_at)
         pause = await database.transact(_look, pause_id=pause_id, seen_for=seen_for)
     if pause is not None:
-        print(f"pause {pause.id} of {pause.scope}: {_state(pause)}")
+        say(f"pause {pause.id} of {pause.scope}: {_state(pause)}")
     return OK
 
 
@@ -104,7 +104,7 @@ async def _begun(database: Database, wanted: WantedPause) -> int:
         except RowLocked:
             if time.monotonic() > give_up_at:
                 raise
-            print("a daemon hangs while it claims sends: waiting for it", flush=True)
+            say("a daemon hangs while it claims sends: waiting for it", flush=True)
 
 
 async def _begin(transaction: Transaction, *, wanted: WantedPause) -> int:

@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from typing import Any
 
-from sbm.commands.running import OK, Work, in_database, progress
+from sbm.commands.running import OK, Work, in_database, progress, say
 from sbm.commands.selecting import add_selection, repair_from
 from sbm.model.prepend import prepend_from
 from sbm.operations.prepends import PrependCount, PrependRequest, add_prepends, choose
@@ -55,24 +55,24 @@ def _add_prepend(options: argparse.Namespace) -> Work:
 async def _add(database: Database, *, wanted: PrependRequest) -> int:
     recipients = await database.transact(choose, wanted=wanted)
     for one in recipients.left_out:
-        print(f"left out: {one}")
+        say(f"left out: {one}")
     done = await add_prepends(database, wanted=wanted, recipients=recipients, progress=progress)
     _tell(done, wanted)
     return OK
 
 
 def _tell(done: PrependCount, wanted: PrependRequest) -> None:
-    print(f"{done.given} {'would be given' if wanted.repair.is_dry else 'given'} the prepend")
+    say(f"{done.given} {'would be given' if wanted.repair.is_dry else 'given'} the prepend")
     if done.verdicts["same"]:
-        print(f"{done.verdicts['same']} have it already")
+        say(f"{done.verdicts['same']} have it already")
     if done.verdicts["odd"]:
-        print(f"{done.verdicts['odd']} have metadata that is not an object: not changed")
+        say(f"{done.verdicts['odd']} have metadata that is not an object: not changed")
     if done.verdicts["long"]:
-        print(
+        say(
             f"{done.verdicts['long']} would have more than {wanted.limit} characters with their"
             " next message: not changed"
         )
     if done.verdicts["other"] and not wanted.overwrite:
-        print(f"{done.verdicts['other']} have another prepend waiting: not changed")
+        say(f"{done.verdicts['other']} have another prepend waiting: not changed")
     if done.locked:
-        print(f"{done.locked} are locked: not changed")
+        say(f"{done.locked} are locked: not changed")

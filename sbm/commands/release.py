@@ -11,6 +11,7 @@ from sbm.commands.running import (
     Work,
     add_signature,
     in_database,
+    say,
     signature_from,
 )
 from sbm.commands.selecting import row_id
@@ -40,5 +41,5 @@ async def _tell(database: Database, *, tick_id: int, signature: Signature) -> in
         hold = await database.transact(release_tick, tick_id=tick_id, signature=signature)
     except NoSuchRow:
         raise CommandFailed(f"there is no tick {tick_id}") from None
-    print(f"tick {tick_id} goes on" if hold else f"tick {tick_id} waited for no release")
+    say(f"tick {tick_id} goes on" if hold else f"tick {tick_id} waited for no release")
     return OK

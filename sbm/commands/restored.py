@@ -19,6 +19,7 @@ from sbm.commands.running import (
     add_signature,
     in_database,
     progress,
+    say,
     signature_from,
 )
 from sbm.commands.selecting import moment
@@ -103,18 +104,18 @@ async def _repair(database: Database, *, address: ServiceAddress, wanted: Restor
 
 def _tell(count: RestoredCount, *, since: datetime, is_dry: bool) -> None:
     would = "would be " if is_dry else ""
-    print(f"the database is of {since.isoformat(timespec='seconds')}")
-    print(f"{count.doubted} sends that were owed or claimed {would or 'are '}asked about")
-    print(f"{count.missed} ticks of the built-in clock {would or 'are '}recorded as missed")
-    print(
+    say(f"the database is of {since.isoformat(timespec='seconds')}")
+    say(f"{count.doubted} sends that were owed or claimed {would or 'are '}asked about")
+    say(f"{count.missed} ticks of the built-in clock {would or 'are '}recorded as missed")
+    say(
         f"{count.adopted} of {count.outbounds} outbounds since then were not known, and"
         f" {would or 'are '}recorded as sent"
     )
     if count.superseded:
-        print(f"{count.superseded} older sends are skipped: a later message was sent")
+        say(f"{count.superseded} older sends are skipped: a later message was sent")
     if count.left:
-        print(f"{count.left} outbounds are left, because rows were locked: run it again")
+        say(f"{count.left} outbounds are left, because rows were locked: run it again")
     if is_dry:
-        print("nothing was changed; --yes does it")
+        say("nothing was changed; --yes does it")
     else:
-        print("all daemons are paused: `sbm resume` lets them work")
+        say("all daemons are paused: `sbm resume` lets them work")

@@ -7,7 +7,7 @@ from functools import partial
 
 from attrs import frozen
 
-from sbm.commands.running import OK, Work, add_signature, in_database, signature_from
+from sbm.commands.running import OK, Work, add_signature, in_database, say, signature_from
 from sbm.commands.selecting import add_scope, row_id, scope_filters
 from sbm.model.pause import Pause
 from sbm.model.send_pause import PauseScope, SendPause
@@ -80,13 +80,13 @@ async def _end_and_tell(database: Database, *, wanted: WantedEnd) -> int:
     of_daemons, of_sends, left = await database.transact(_end, wanted=wanted)
     ended = [*map(_told, of_daemons), *map(_told_of_sends, of_sends)]
     for line in ended:
-        print(line)
+        say(line)
     if len(ended) == 1:
-        print("this pause has ended")
+        say("this pause has ended")
     else:
-        print(f"these {len(ended)} pauses have ended" if ended else "there was no such pause")
+        say(f"these {len(ended)} pauses have ended" if ended else "there was no such pause")
     for pause in left:
-        print(f"still paused: {_told_of_sends(pause)}")
+        say(f"still paused: {_told_of_sends(pause)}")
     return OK
 
 

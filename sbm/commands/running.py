@@ -16,6 +16,7 @@ from twisted.internet.task import react
 
 from sbm.model.author import Author, new_request_id
 from sbm.model.signature import MAX_REASON, Signature
+from sbm.model.text import escaped, one_line
 from sbm.operations.progress import Advance
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.database import Database
@@ -114,9 +115,16 @@ def progress(what: str, count: int) -> Iterator[Advance]:
         yield bar.update
 
 
+def say(
+    text: object = "", *, file: IO[str] | None = None, end: str = "\n", flush: bool = False
+) -> None:
+    """Print a text, in which a terminal executes nothing: other services and clients wrote it."""
+    print(escaped(str(text)), file=file, end=end, flush=flush)
+
+
 def print_above(line: str) -> None:
     """Print a line above the progress bar."""
-    tqdm.write(line, file=sys.stdout)
+    tqdm.write(escaped(line), file=sys.stdout)
 
 
 def discard_output() -> None:
@@ -174,8 +182,11 @@ def _bounded(text: str, *, longest: int, shortest: int = 1) -> str:
 def print_table(
     heading: Sequence[str], rows: Iterable[Sequence[str]], *, file: IO[str] | None = None
 ) -> None:
-    """Print rows in columns that are as wide as necessary; ``-`` stands for an empty value."""
-    lines = [heading, *([cell or "-" for cell in row] for row in rows)]
+    """Print rows in columns that are as wide as necessary; ``-`` stands for an empty value.
+
+    Each row is one line, whatever is in its cells.
+    """
+    lines = [heading, *([one_line(cell) or "-" for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]

@@ -23,6 +23,7 @@ from sbm.commands.running import (
     discard_output,
     in_database,
     print_table,
+    say,
     signature_from,
 )
 from sbm.model.durations import RequestTimeout
@@ -71,9 +72,9 @@ def _status(_options: argparse.Namespace) -> Work:
 
 async def _tell_status(database: Database) -> int:
     mode, count, troubled = await database.transact(_read_status)
-    print(f"scheduling by {mode}; {count.owed} calls owed; {count.refused} refused")
+    say(f"scheduling by {mode}; {count.owed} calls owed; {count.refused} refused")
     if count.owed_seconds is not None:
-        print(f"the oldest has been owed for {count.owed_seconds:.0f} s")
+        say(f"the oldest has been owed for {count.owed_seconds:.0f} s")
     if troubled:
         columns = ("KIND", "TARGET", "SCHEDULE", "CRON", "STATE", "REASON")
         print_table(columns, [_row(one) for one in troubled])
@@ -141,11 +142,11 @@ async def _sync_both(
     finally:
         await _stopped(client)
     if is_dry:
-        print(f"{_summary(counts)}; nothing was changed")
+        say(f"{_summary(counts)}; nothing was changed")
     elif counts.total():
-        print(f"{_summary(counts)}: the daemons make these calls")
+        say(f"{_summary(counts)}: the daemons make these calls")
     else:
-        print("the Scheduler has stored what it should have")
+        say("the Scheduler has stored what it should have")
     return OK
 
 
@@ -156,7 +157,7 @@ def _summary(counts: Counter[str]) -> str:
 
 
 def _print_difference(difference: Difference) -> None:
-    print(f"{difference.action} {difference.about}")
+    say(f"{difference.action} {difference.about}")
 
 
 def _say_nothing(_difference: Difference) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 
 from attrs import asdict
 
-from sbm.commands.running import OK, Work, discard_output, in_database, print_table
+from sbm.commands.running import OK, Work, discard_output, in_database, print_table, say
 from sbm.model.silence import CAUSES, MEANINGS, SilenceCause, SilentPerson
 from sbm.model.time_zones import TimeZones
 from sbm.operations.silent import look
@@ -53,14 +53,14 @@ async def _print_people(database: Database, *, zones: TimeZones, cause: SilenceC
         discard_output()
         return OK
     silent = sum(count for group, count in counts.items() if cause in (None, group.cause))
-    print(f"{silent} of {active} active subscriptions are silent", file=sys.stderr)
+    say(f"{silent} of {active} active subscriptions are silent", file=sys.stderr)
     return OK
 
 
 def _printing(cause: SilenceCause | None) -> Callable[[SilentPerson], None]:
     def tell(one: SilentPerson) -> None:
         if cause in (None, one.cause):
-            print(json.dumps(asdict(one) | {"subscription_id": str(one.subscription_id)}))
+            say(json.dumps(asdict(one) | {"subscription_id": str(one.subscription_id)}))
 
     return tell
 
@@ -85,5 +85,5 @@ async def _print_counts(database: Database, *, zones: TimeZones, cause: SilenceC
                 )
             ],
         )
-    print(f"{sum(chosen.values())} of {active} active subscriptions are silent")
+    say(f"{sum(chosen.values())} of {active} active subscriptions are silent")
     return OK

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import asdict
 from twisted.internet.task import deferLater
 
-from sbm.commands.running import FAILED, OK, Work, discard_output, in_database, print_table
+from sbm.commands.running import FAILED, OK, Work, discard_output, in_database, print_table, say
 from sbm.model.open_tick import OpenTick
 from sbm.model.tick_times import Expectations
 from sbm.operations.status import Status, read
@@ -55,11 +55,11 @@ async def _tell(database: Database, *, by: Expectations, is_json: bool, is_watch
         except DatabaseUnavailable as error:
             if not is_watched:
                 raise
-            print(f"the database cannot be used: {error}", file=sys.stderr, flush=True)
+            say(f"the database cannot be used: {error}", file=sys.stderr, flush=True)
         else:
             try:
                 if is_watched and not is_json and sys.stdout.isatty():
-                    print(_CLEAR, end="")
+                    sys.stdout.write(_CLEAR)
                 _print(status, is_json=is_json)
                 sys.stdout.flush()
             except BrokenPipeError:  # the reader has seen enough
@@ -72,7 +72,7 @@ async def _tell(database: Database, *, by: Expectations, is_json: bool, is_watch
 
 def _print(status: Status, *, is_json: bool) -> None:
     if is_json:
-        print(json.dumps(_told(status)))
+        say(json.dumps(_told(status)))
         return
     _print_queue(status)
     _print_ticks(status)
@@ -81,9 +81,9 @@ def _print(status: Status, *, is_json: bool) -> None:
 
 
 def _print_queue(status: Status) -> None:
-    print("Queue")
+    say("Queue")
     if not status.queue:
-        print("nothing is owed, claimed or unknown")
+        say("nothing is owed, claimed or unknown")
         return
     print_table(
         ("lane", "state", "held", "sends", "oldest"),
@@ -95,9 +95,9 @@ def _print_queue(status: Status) -> None:
 
 
 def _print_ticks(status: Status) -> None:
-    print("\nOpen ticks")
+    say("\nOpen ticks")
     if not status.ticks:
-        print("none")
+        say("none")
         return
     print_table(
         ("tick", "schedule", "due", "settled", "of", "held", "expected end"),
@@ -117,9 +117,9 @@ def _print_ticks(status: Status) -> None:
 
 
 def _print_schedules(status: Status) -> None:
-    print("\nSchedules")
+    say("\nSchedules")
     of_day = status.of_day
-    print(
+    say(
         f"in the last day, {of_day.opened} ticks were opened, {of_day.late} of them late, and"
         f" {of_day.missed} were missed"
     )
@@ -150,22 +150,22 @@ def _print_daemons(status: Status) -> None:
         if service["is_away"]
     ]
     if away:
-        print("\nServices that are away")
+        say("\nServices that are away")
         print_table(("host", "pid", "service", "next try", "reason"), away)
     if status.pauses or status.send_pauses:
-        print("\nPauses")
+        say("\nPauses")
         for pause in status.pauses:
-            print(f"since {_short(pause.since)}: {pause.reason}")
+            say(f"since {_short(pause.since)}: {pause.reason}")
         for one in status.send_pauses:
             until = "" if one.until is None else f", until {_short(one.until)}"
             in_hand = f", {one.in_hand} sends in hand" if one.state == "pausing" else ""
-            print(
+            say(
                 f"since {_short(one.since)}{until}: {one.scope} is {one.state} by {one.paused_by}"
                 f"{in_hand}: {one.reason} (pause {one.id})"
             )
-    print("\nDaemons")
+    say("\nDaemons")
     if not status.daemons:
-        print("none lives")
+        say("none lives")
         return
     print_table(
         ("host", "pid", "role", "version", "since", "state"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from sbm.commands.running import OK, Work, in_database, print_table, progress
+from sbm.commands.running import OK, Work, in_database, print_table, progress, say
 from sbm.commands.selecting import add_selection, repair_from
 from sbm.operations.selection import Repair
 from sbm.operations.stuck import STATUSES, find_stuck, reset_stuck
@@ -45,12 +45,12 @@ async def _reset(database: Database, *, repair: Repair, statuses: Sequence[int])
                 ("MESSAGE SET", "STATUS", "STUCK"),
                 [(one.short_name, str(one.process_status), str(one.count)) for one in stuck.counts],
             )
-        print(f"{stuck.meant} would be reset")
+        say(f"{stuck.meant} would be reset")
         return OK
     done = await reset_stuck(
         database, repair=repair, stuck=stuck, statuses=statuses, progress=progress
     )
-    print(f"{done.reset} reset")
+    say(f"{done.reset} reset")
     if done.left:
-        print(f"{done.left} not reset: they were changed meanwhile, or they are locked")
+        say(f"{done.left} not reset: they were changed meanwhile, or they are locked")
     return OK

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import asdict
 
-from sbm.commands.running import OK, Work, in_database, print_table
+from sbm.commands.running import OK, Work, in_database, print_table, say
 from sbm.model.ledger_entry import OUTCOMES
 from sbm.model.paging import EndlessPage
 from sbm.model.timeline import PersonEvent, Plan, PlanClock
@@ -70,15 +70,15 @@ async def _print(
             "planned": [asdict(plan) for plan in plans],
             "events": [asdict(event) | {"text": event.text} for event in page.rows],
         }
-        print(json.dumps(told, ensure_ascii=False, default=_written))
+        say(json.dumps(told, ensure_ascii=False, default=_written))
         return OK
-    print(f"identity {identity}")
+    say(f"identity {identity}")
     for plan in plans:
         _print_plan(plan)
-    print()
+    say()
     print_table(("AT", "EVENT", "BY", "WHAT"), map(_line, page.rows))
     if page.more:
-        print(f"the newest {limit}; there are more")
+        say(f"the newest {limit}; there are more")
     return OK
 
 
@@ -92,16 +92,16 @@ async def _read(
 
 
 def _print_plan(plan: Plan) -> None:
-    print(f"subscription {plan.subscription_id} to {plan.short_name} in {plan.lang}")
+    say(f"subscription {plan.subscription_id} to {plan.short_name} in {plan.lang}")
     for obstacle in plan.obstacles:
-        print(f"  in the way: {obstacle}")
+        say(f"  in the way: {obstacle}")
     for one in plan.messages:
         when = "when is not known" if one.at is None else one.at.isoformat(" ", "minutes")
         in_other = "" if one.lang in (plan.lang, None) else f" in {one.lang}"
-        print(f"  planned: message {one.sequence_number}{in_other}, {one.state or 'at'} {when}")
+        say(f"  planned: message {one.sequence_number}{in_other}, {one.state or 'at'} {when}")
     if plan.completes:
         after = "" if plan.next_set_id is None else f", then message set {plan.next_set_id}"
-        print(f"  then it is completed{after}")
+        say(f"  then it is completed{after}")
 
 
 def _line(event: PersonEvent) -> Sequence[str]:
@@ -109,7 +109,7 @@ def _line(event: PersonEvent) -> Sequence[str]:
         event.at.isoformat(" ", "seconds"),
         event.event,
         event.actor or "",
-        " ".join("; ".join(filter(None, _parts(event))).split()),
+        "; ".join(filter(None, _parts(event))),
     )
 
 

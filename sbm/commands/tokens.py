@@ -15,6 +15,7 @@ from sbm.commands.running import (
     add_signature,
     in_database,
     print_table,
+    say,
 )
 from sbm.operations import users
 from sbm.operations.usernames import UnfitText
@@ -140,7 +141,7 @@ async def _create_token(
         )
     except UnfitText as error:
         raise CommandFailed(f"NAME {error}") from None
-    print(token)
+    say(token)
     return OK
 
 
@@ -186,5 +187,5 @@ async def _revoke_token(database: Database, *, known_as: str) -> int:
         revoked = await database.transact(revoke_token, token=known_as)
     if not revoked:
         raise CommandFailed("there is no such token, or it is revoked already")
-    print("revoked")
+    say("revoked")
     return OK

@@ -15,6 +15,7 @@ from sbm.commands.running import (
     add_signature,
     in_database,
     print_table,
+    say,
 )
 from sbm.model.email import is_email
 from sbm.model.password import hash_password
@@ -203,7 +204,7 @@ async def _create_user(
         )
     except UnfitText as error:
         raise CommandFailed(f"NAME {error}") from None
-    print(f"made user {username!r}")
+    say(f"made user {username!r}")
     return OK
 
 
@@ -213,7 +214,7 @@ def _set_password(options: argparse.Namespace) -> Work:
 
 async def _change_password(database: Database, *, username: str, password: str) -> int:
     await database.transact(users.set_password, username=username, password=password)
-    print(f"user {username!r} has another password")
+    say(f"user {username!r} has another password")
     return OK
 
 
@@ -227,7 +228,7 @@ def _enable(options: argparse.Namespace) -> Work:
 
 async def _set_active(database: Database, *, username: str, is_active: bool) -> int:
     await database.transact(users.set_active, username=username, is_active=is_active)
-    print(f"user {username!r} is {'enabled' if is_active else 'disabled'}")
+    say(f"user {username!r} is {'enabled' if is_active else 'disabled'}")
     await _warn_if_there_is_no_administrator(database)
     return OK
 
@@ -242,7 +243,7 @@ def _unlimit(options: argparse.Namespace) -> Work:
 
 async def _set_limited(database: Database, *, username: str, is_limited: bool) -> int:
     await database.transact(users.set_limited, username=username, is_limited=is_limited)
-    print(f"user {username!r} is {'limited' if is_limited else 'not limited'}")
+    say(f"user {username!r} is {'limited' if is_limited else 'not limited'}")
     return OK
 
 
@@ -252,7 +253,7 @@ def _grant(options: argparse.Namespace) -> Work:
 
 async def _grant_permission(database: Database, *, username: str, permission: str) -> int:
     await database.transact(users.grant, username=username, permission=permission)
-    print(f"user {username!r} has {permission}")
+    say(f"user {username!r} has {permission}")
     return OK
 
 
@@ -263,20 +264,20 @@ def _revoke(options: argparse.Namespace) -> Work:
 async def _revoke_permission(database: Database, *, username: str, permission: str) -> int:
     held = await database.transact(users.revoke, username=username, permission=permission)
     if await database.transact(users.holds, username=username, permission=permission):
-        print(
+        say(
             f"{permission} is not granted to user {username!r}, but the user holds it, like every"
             " user who is not limited, or every administrator"
         )
         return OK
     outcome = "no longer has" if held else "did not have"
-    print(f"user {username!r} {outcome} {permission}")
+    say(f"user {username!r} {outcome} {permission}")
     await _warn_if_there_is_no_administrator(database)
     return OK
 
 
 async def _warn_if_there_is_no_administrator(database: Database) -> None:
     if not await database.transact(has_administrator):
-        print(
+        say(
             "sbm: there is no active administrator now; `sbm user grant NAME administer` makes one",
             file=sys.stderr,
         )

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+from sbm.model.text import escaped
+
 # With these, a cell begins that a spreadsheet executes.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -31,6 +33,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(timezone.utc).replace(tzinfo=None).isoformat() + "Z"
     if isinstance(value, str):
+        text = escaped(value)
         # An apostrophe makes a text of it; spreadsheets do not show it.
-        return f"'{value}" if value.startswith(_FORMULA) else value
+        return f"'{text}" if value.startswith(_FORMULA) else text
     return str(value)

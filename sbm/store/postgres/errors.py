@@ -6,6 +6,7 @@ import psycopg2
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionDone
 
+from sbm.model import text
 from sbm.runtime.already_logged import AlreadyLogged
 
 
@@ -78,8 +79,11 @@ def told_error(error: Exception) -> Exception:
 
 
 def one_line(error: BaseException) -> str:
-    """The message of libpq, which often has two lines and a tab, as one line."""
-    return " ".join(str(error).split())
+    """The message of libpq, which often has two lines and a tab, as one line.
+
+    It may quote a value, which can be anything.
+    """
+    return text.one_line(str(error))
 
 
 def may_be_of_a_row(error: Exception) -> bool:
