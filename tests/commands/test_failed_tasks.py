@@ -37,6 +37,18 @@ async def test_failures_are_listed_newest_first(sbm: Sbm, direct: Arranged) -> N
 
 
 @ensureDeferred
+async def test_a_reason_executes_nothing_in_a_terminal_and_ends_no_line(
+    sbm: Sbm, direct: Arranged
+) -> None:
+    """Reasons that are stored already may be as another service has written them."""
+    schedule = direct.schedule()
+    mothers = direct.subscriptions(1, direct.messageset("a", schedule), schedule)
+    direct.failures(mothers, reason="400 \x1b[2J\x9b1m\r\n99  next  post \u202e")
+    _, line = (await sbm("failed-task", "list")).out.splitlines()
+    assert line.endswith("  400 \\u001b[2J\\u009b1m 99 next post \\u202e")
+
+
+@ensureDeferred
 async def test_a_long_list_says_how_long_it_is(sbm: Sbm, direct: Arranged) -> None:
     failures(direct, 101)
     *_, last = (await sbm("failed-task", "list")).out.splitlines()

@@ -31,6 +31,19 @@ async def test_rows_are_listed_in_each_form(sbm: Sbm, direct: Arranged) -> None:
 
 
 @ensureDeferred
+async def test_a_reason_is_data_in_each_form(sbm: Sbm, direct: Arranged) -> None:
+    direct.rows(ROWS, "someone", 30)
+    reason = "\x1b[2J\r\nall is well \x9b\u202e"
+    direct.rows("UPDATE ledger SET reason = %s", reason)
+    for form in ((), ("--json",), ("--csv", "--identity", "someone")):
+        printed = (await sbm("ledger", "list", *form)).out
+        assert "all is well" in printed
+        assert printed.replace("\n", "").replace("\r", "").isprintable()
+    (row,) = (await sbm("ledger", "list", "--json")).out.splitlines()[:1]
+    assert json.loads(row)["reason"] == reason
+
+
+@ensureDeferred
 async def test_filters_that_no_index_serves_are_refused(sbm: Sbm) -> None:
     outcome = await sbm("ledger", "list", "--lang", "eng")
     assert outcome.status == FAILED

@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psycopg2
 import pytest
 
+from sbm.commands import running
 from sbm.commands.running import FAILED, MISUSED, OK
 from sbm.model.signature import MAX_REASON
 from tests.arrange import Arranged
 from tests.commands.operator import COMMAND, Outcome, SbmAtOnce, process_environ
 from tests.patience import patience
+
+
+def test_commands_print_by_one_function_in_which_nothing_is_executed() -> None:
+    folder = Path(running.__file__).parent
+    for module in folder.glob("*.py"):
+        calls = re.findall(r"(?<![\w.])print\(", module.read_text())
+        assert len(calls) == (2 if module.name == "running.py" else 0), module
+
+
+def test_what_is_said_executes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    running.say("\x1b[2J")
+    running.print_above("\x9b\u202e")
+    running.print_table(("A", "B"), [("\x1b", "x\ny")])
+    assert capsys.readouterr().out.splitlines() == [
+        "\\u001b[2J",
+        "\\u009b\\u202e",
+        "A       B",
+        "\\u001b  x y",
+    ]
 
 
 def test_a_command_that_is_interrupted_says_so_and_no_more(

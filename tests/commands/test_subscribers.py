@@ -42,6 +42,21 @@ async def test_a_person_is_shown_by_identity_and_by_subscription(
 
 
 @ensureDeferred
+async def test_what_others_said_about_a_person_is_data(
+    sbm: Sbm, database: Database, direct: Arranged
+) -> None:
+    schedule, pregnancy, _ = two_sets(direct)
+    direct.subscriptions(1, pregnancy, schedule, lang="eng")
+    await tick(database, schedule)
+    direct.rows("UPDATE ledger SET reason = %s", "\x1b[2J\nall is well \x9b\u202e")
+    identity = direct.value("SELECT identity FROM subscriptions")
+    for form in ((), ("--json",)):
+        printed = (await sbm("subscriber", "show", identity, *form)).out
+        assert "all is well" in printed
+        assert printed.replace("\n", "").isprintable()
+
+
+@ensureDeferred
 async def test_who_is_not_known_is_told_so(sbm: Sbm) -> None:
     assert (await sbm("subscriber", "show", "nobody")).status == FAILED
 

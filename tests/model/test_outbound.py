@@ -179,9 +179,47 @@ def test_the_list_tells_again_what_was_posted() -> None:
         {"metadata": KEY | {"sbm_installation_id": 7}},
         {"created_at": None},
         {"created_at": "yesterday"},
+        {"created_at": "0001-01-01T00:00:00Z"},
+        {"id": "a" * 101},
+        {"id": "a\x1b"},
+        {"to_identity": "i" * 37},
     ],
 )
 def test_rows_of_other_clients_and_of_earlier_releases_are_passed_over(
     difference: dict[str, Any],
 ) -> None:
     assert own_outbound(listed(**difference)) is None
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"sbm_messageset_id": 2**31},
+        {"sbm_sequence_number": 10**40},
+        {"sbm_sequence_number": -1},
+        {"sbm_lang": "a" * 7},
+    ],
+)
+def test_what_cannot_be_stored_counts_as_not_said(difference: dict[str, Any]) -> None:
+    row = listed()
+    told = own_outbound({**row, "metadata": row["metadata"] | difference})
+    assert told is not None
+    assert None in (told.messageset_id, told.sequence_number, told.lang)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("absent\r\n\x1b[2J", "absent \\u001b[2J"),
+        ("x" * 500, "x" * 200),
+        ({"code": 7}, '{"code": 7}'),
+        (7, "7"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_reason_of_a_network_is_one_short_line(reason: Any, told: str | None) -> None:
+    row = listed()
+    found = own_outbound({**row, "metadata": row["metadata"] | {"nack_reason": reason}})
+    assert found is not None
+    assert found.nack_reason == told

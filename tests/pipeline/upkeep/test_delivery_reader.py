@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import pytest_twisted
 from attrs import define, evolve, field
 from twisted.internet import reactor as global_reactor
+from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from sbm.clients.message_sender import MessageSender
@@ -19,7 +21,8 @@ from sbm.model.delivery import DeliveryLook
 from sbm.model.durations import RequestTimeout
 from sbm.model.paging import PageRequest
 from sbm.pipeline.breaker import Breaker
-from sbm.pipeline.upkeep.delivery_reader import SPARE, DeliveryReader
+from sbm.pipeline.upkeep import delivery_reader
+from sbm.pipeline.upkeep.delivery_reader import PAGES, SPARE, DeliveryReader
 from sbm.sandbox.stand_ins.message_sender import MessageSender as Store
 from sbm.sandbox.stand_ins.message_sender import MessageSenderApp, NewOutbound
 from sbm.settings.endpoints import ServiceAddress
@@ -347,3 +350,56 @@ class TestIgnorant:
         for _ in range(6):
             await second.one_pass()
         assert [row[0] for row in world.noted()] == [f"p{number}" for number in range(12)]
+
+
+class Endless(Resource):
+    """A list whose pages lead to others for ever; each has these rows."""
+
+    isLeaf = True
+
+    def __init__(self, *rows: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.rows = rows
+        self.count = 0
+
+    def render_GET(self, _request: Any) -> bytes:
+        self.count += 1
+        page = {"next": f"http://x/?cursor={self.count}", "results": self.rows}
+        return json.dumps(page).encode()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_list_that_does_not_go_on_is_left_for_an_hour(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery_reader, "PAGES", evolve(PAGES, pages=20))
+    world.begin()
+    endless = Endless()
+    port = reactor.listenTCP(0, Site(endless), interface="127.0.0.1")
+    world.port = port.getHost().port
+    reader = world.reader({"first": HOUR})
+    try:
+        for _ in range(50):
+            await reader.one_pass()
+        assert endless.count == 20
+        left = world.direct.value(
+            "SELECT lease_until - now() FROM delivery_places WHERE look = 'first'"
+        )
+        assert timedelta(minutes=59) < left < timedelta(minutes=61)
+    finally:
+        await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_time_in_the_future_does_not_make_it_pass_over_messages(world: World) -> None:
+    world.begin()
+    endless = Endless({"id": "1", "created_at": "2199-01-01T00:00:00Z"})
+    port = reactor.listenTCP(0, Site(endless), interface="127.0.0.1")
+    world.port = port.getHost().port
+    reader = world.reader({"first": HOUR})
+    try:
+        await reader.one_pass()
+        ago = world.direct.value("SELECT now() - place FROM delivery_places WHERE look = 'first'")
+        assert ago >= HOUR
+    finally:
+        await port.stopListening()
