@@ -21,6 +21,7 @@ SCRIPTS = (
     "api",
     "versus_procrastinate",
     "refusals",
+    "hostile_peers",
     "pages",
     "million",
     "ledger",

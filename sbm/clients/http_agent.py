@@ -94,7 +94,7 @@ class _Chunks:
         """Do nothing."""
 
 
-class _Factory(Factory):
+class QuietFactory(Factory):
     """Makes connections, without two lines in the log for each."""
 
     noisy = False
@@ -196,7 +196,7 @@ class HttpAgent:
         return None
 
     def _connect(self, destination: _Destination) -> Deferred[HttpConnection]:
-        factory = _Factory.forProtocol(
+        factory = QuietFactory.forProtocol(
             partial(
                 HttpConnection,
                 idle=partial(self._keep, destination),

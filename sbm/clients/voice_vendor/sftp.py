@@ -16,8 +16,9 @@ from attrs import define, field
 from twisted.conch.ssh import filetransfer
 from twisted.conch.ssh.common import NS
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError  # noqa: A004
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.endpoints import HostnameEndpoint
 
+from sbm.clients.http_agent import QuietFactory
 from sbm.clients.outcomes import Rejected, Unavailable
 from sbm.clients.voice_vendor.ssh import NoSuchFile, Sftp, Ssh
 from sbm.settings.endpoints import VoiceVendorAddress
@@ -88,7 +89,8 @@ class VoiceVendor:
             self._reactor, self._address.host, self._address.port, timeout=seconds
         )
         try:
-            self._connecting = connectProtocol(endpoint, self._ssh)
+            ssh: Any = self._ssh
+            self._connecting = endpoint.connect(QuietFactory.forProtocol(lambda: ssh))
             await self._connecting
             self._connecting = opened.addTimeout(seconds, self._reactor)
             self._sftp = await opened
