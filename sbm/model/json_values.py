@@ -19,5 +19,5 @@ def has_more_values(text: bytes, most: int) -> bool:
 
 
 def _openings(text: bytes) -> int:
-    """How many signs there are before which or after which a value stands, but for the first."""
-    return text.count(b",") + text.count(b"[") + text.count(b"{")
+    """How many signs there are after which a value stands; the first value needs none."""
+    return len(text) - len(text.translate(None, b",[{"))  # one pass, however many there are

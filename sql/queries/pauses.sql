@@ -32,12 +32,16 @@ DELETE FROM pauses WHERE kind = 'setting' AND daemon = %(daemon)s;
 
 -- name: pause_restored :exec
 -- The database went back: all daemons wait for an operator. If they do already, the evidence is
--- added, and a repair that came before it does not count.
-WITH told AS (SELECT pg_notify('sbm_pauses', ''))
+-- added, and a repair that came before it does not count. A newest outbound in the future would make
+-- all outbounds until then count as accepted.
+WITH told AS (SELECT pg_notify('sbm_pauses', '')),
+     newest AS (SELECT %(outbounds_until)s::timestamptz AS outbound_at)
 INSERT INTO pauses (kind, reason, seen_at, outbounds_until, formerly)
-SELECT 'restored', %(reason)s, installation.seen_at, %(outbounds_until)s::timestamptz,
+SELECT 'restored', %(reason)s, installation.seen_at,
+       CASE WHEN outbound_at < now() + interval '1 hour' THEN outbound_at
+            WHEN outbound_at IS NOT NULL THEN now() + interval '1 hour' END,
        %(formerly)s::uuid[]
-  FROM told, installation
+  FROM told, installation, newest
     ON CONFLICT (kind) WHERE kind = 'restored' AND ended_at IS NULL
     DO UPDATE SET repaired_at = NULL,
                   outbounds_until = GREATEST(pauses.outbounds_until, EXCLUDED.outbounds_until),

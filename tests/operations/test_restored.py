@@ -334,3 +334,15 @@ async def test_ticks_that_came_due_since_the_dump_were_missed_in_the_zone_of_eac
     assert (row["schedule_id"], row["due_at"]) == (tokyo, moment)
     following = bench.direct.value("SELECT next_tick_at FROM schedules WHERE id = %s", tokyo)
     assert following == moment + timedelta(days=1)
+
+
+@ensureDeferred
+async def test_an_outbound_of_the_future_is_no_excuse_for_all_until_then(bench: Bench) -> None:
+    now, day, hour = bench.direct.value("SELECT now()"), timedelta(days=1), timedelta(hours=1)
+    for told, until in ((None, None), (now - day, now - day), (now + 9 * day, now + hour)):
+        bench.direct.rows("DELETE FROM pauses")
+        await bench.database.transact(
+            pauses.pause_restored, reason="it went back", outbounds_until=told
+        )
+        kept = bench.direct.value("SELECT outbounds_until FROM pauses")
+        assert kept == until if until is None else abs(kept - until) < timedelta(minutes=5)

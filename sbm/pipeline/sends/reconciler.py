@@ -59,9 +59,13 @@ class Reconciler:
     _doubted_for: timedelta = field(default=timedelta(0), init=False)
 
     async def one_pass(self) -> int:
-        """Ask about the sends that are to be asked about now; returns how many there were."""
+        """Ask about the sends that are to be asked about now; returns how many there were.
+
+        What cannot be asked within the lease is asked in a later pass: answers can be slow.
+        """
         if self._breaker.is_open:
             return 0
+        until = self._reactor.seconds() + self._lease.total_seconds()
         taken, reading = await self._take()
         self._doubted_for = reading.doubted_for
         if not taken:
@@ -71,6 +75,8 @@ class Reconciler:
             for identities in self._message_sender.questions(
                 (asked.identity for asked in group), after=after
             ):
+                if self._reactor.seconds() >= until:
+                    return len(taken)
                 about = [asked for asked in group if asked.identity in identities]
                 await self._ask(about, identities, after=after)
         return len(taken)

@@ -192,6 +192,21 @@ async def test_a_question_that_was_asked_too_early_stays_so_however_late_its_ans
 
 
 @ensureDeferred
+async def test_slow_answers_do_not_keep_a_pass_beyond_its_lease(bench: Bench) -> None:
+    await bench.unknown(4)
+    find = bench.sender.find
+
+    async def slowly(identities: Sequence[str], *, keys: Sequence[str], after: datetime) -> Found:
+        bench.clock.advance(LEASE.total_seconds())
+        assert len(keys) == len(identities)
+        return await find(identities, keys=keys, after=after)
+
+    bench.sender.find = slowly  # type: ignore[method-assign]
+    assert await bench.reconciler.one_pass() == 4
+    assert len(bench.sender.asked) == 1
+
+
+@ensureDeferred
 async def test_the_settle_time_runs_from_the_end_of_the_lease(bench: Bench) -> None:
     (send,) = await bench.unknown()
     bench.direct.rows(

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sbm.clients.outcomes import Unavailable
 from sbm.pipeline.breaker import Breaker
 from sbm.runtime.work_gate import WorkGate
-from sbm.telemetry import Telemetry
+from sbm.telemetry import ANSWERS_REFUSED, Telemetry
 from tests.web.conftest import Answer, Api, served
 
 
@@ -56,6 +56,25 @@ async def test_counters_and_gauges_are_told_to_anybody(measured: tuple[Api, Tele
     assert told["sbm_ledger_unbalanced_ticks", ()] == 0
     assert told["sbm_ledger_checked_timestamp_seconds", ()] == 1e9
     assert told["sbm_build_info", ("1.2.3",)] == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_refused_answers_are_told_by_service_and_limit(
+    measured: tuple[Api, Telemetry],
+) -> None:
+    api, telemetry = measured
+    telemetry.count(ANSWERS_REFUSED, service="message_sender", limit="pages")
+    told = samples(await api.get("/metrics", token=""))
+    assert told["sbm_answers_refused_total", ("pages", "message_sender")] == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_label_ends_a_line(measured: tuple[Api, Telemetry]) -> None:
+    api, telemetry = measured
+    telemetry.count(ANSWERS_REFUSED, service='a"\nsbm_paused 1\n', limit="pages")
+    told = samples(await api.get("/metrics", token=""))
+    assert told["sbm_answers_refused_total", ("pages", 'a"\nsbm_paused 1\n')] == 1
+    assert told.get(("sbm_paused", ()), 0) == 0
 
 
 @pytest_twisted.ensureDeferred
