@@ -71,6 +71,7 @@ class Services:
 
     attack: str = "escape sequences"
     hostile_answers: int = 0
+    asked_about: str = HOSTILE
     arrivals: dict[str, float] = field(factory=dict)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -95,7 +96,7 @@ class Services:
             told = {"hostile_answers": self.hostile_answers, "arrivals": self.arrivals}
             return [_answer(json.dumps(told).encode())]
         if "/schedule/" in path or HOSTILE in url or HOSTILE.encode() in body:
-            return self._hostile(method, path)
+            return self._hostile(method, path, parse_qs(urlsplit(url).query))
         if method == "POST":
             self.arrivals[json.loads(body)["to_identity"]] = time.monotonic()
             return [_answer(b'{"id":"%d"}' % len(self.arrivals))]
@@ -103,7 +104,7 @@ class Services:
             return [_answer(b'{"next":null,"results":[{"address":"+27820000001"}]}')]
         return [_answer(b'{"next":null,"previous":null,"results":[]}')]
 
-    def _hostile(self, method: str, path: str) -> Any:
+    def _hostile(self, method: str, path: str, query: dict[str, list[str]]) -> Any:
         self.hostile_answers += 1
         if self.attack != "pages without end":
             return ATTACKS[self.attack]()
@@ -111,14 +112,16 @@ class Services:
             return [_answer(b'{"next":null,"results":[{"address":"+27820000001"}]}')]
         if method == "POST":
             return [b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"]  # which may have stored it
-        return [_answer(_page(self.hostile_answers))]
+        # The rows are about whom the question is about, as far as the next page does not show.
+        self.asked_about = query.get("to_identity", [self.asked_about])[0]
+        return [_answer(_page(self.hostile_answers, self.asked_about))]
 
 
-def _page(number: int) -> bytes:
+def _page(number: int, identity: str) -> bytes:
     """A page of 3 MB, with a link to one that was never read."""
     row = {
         "id": f"id-{number}",
-        "to_identity": HOSTILE,
+        "to_identity": identity,
         "metadata": {"sbm_send_id": "x" * 2800},
         "created_at": "2026-11-28T00:00:00Z",
         "endpoint": "http://sbm/",
