@@ -2599,9 +2599,9 @@ CREATE TABLE public.simulations (
     schedule_id integer NOT NULL,
     made_at timestamp with time zone DEFAULT now() NOT NULL,
     made_by text NOT NULL,
-    allowed_change double precision NOT NULL,
+    allowed_change integer NOT NULL,
     counts jsonb NOT NULL,
-    CONSTRAINT simulations_allowed_change_check CHECK (((allowed_change >= (0)::double precision) AND (allowed_change <= (100)::double precision)))
+    CONSTRAINT simulations_allowed_change_check CHECK (((allowed_change >= 0) AND (allowed_change <= 100)))
 );
 
 COMMENT ON TABLE public.simulations IS 'What ticks would have done, for whoever opens one with the token.';

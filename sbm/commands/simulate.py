@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table
+from sbm.commands.running import OK, CommandFailed, Work, in_database, print_table, say
 from sbm.model.simulation import ALLOWED_CHANGE, MOST_DAYS, ContentChange, SimulationSettings
 from sbm.model.simulation_told import shown, shown_token
 from sbm.model.time_zones import TimeZones
@@ -225,16 +225,16 @@ async def _print_set(
     )
     after = shown(both.after) | {"before": shown(both.before), "changed": both.changed}
     if not is_json:
-        print(f"at least {both.changed} people have another result than without the changes")
+        say(f"at least {both.changed} people have another result than without the changes")
     return _print(after, is_json=is_json)
 
 
 def _print(told: dict[str, Any], *, is_json: bool) -> int:
     if is_json:
-        print(json.dumps(told, ensure_ascii=False))
+        say(json.dumps(told, ensure_ascii=False))
         return OK
     sent = told["send"]
-    print(f"{sent['count']} of {told['members']} are sent a message ({sent['sms']} SMS)")
+    say(f"{sent['count']} of {told['members']} are sent a message ({sent['sms']} SMS)")
     if sent["by"]:
         print_table(
             ("SET", "LANG", "NUMBER", "SENT", "SMS"),
@@ -247,35 +247,35 @@ def _print(told: dict[str, Any], *, is_json: bool) -> int:
             ],
         )
     for one in told["not"]:
-        print(f"{one['count']} not: {one['outcome']} ({one['stage']}): {one['reason']}")
+        say(f"{one['count']} not: {one['outcome']} ({one['stage']}): {one['reason']}")
         for example in one["examples"]:
-            print(f"    {example['identity']}  {example['subscription']}")
+            say(f"    {example['identity']}  {example['subscription']}")
     for tick in told["ticks"]:
-        print(
+        say(
             f"{tick['at']}  schedule {tick['schedule']}: {tick['sent']} sent ({tick['sms']} SMS),"
             f" {tick['not_sent']} not"
         )
     if told["completes"]:
-        print(f"{told['completes']} complete their set, if all of it is sent")
+        say(f"{told['completes']} complete their set, if all of it is sent")
     for one in told["continues"]:
         where = "nowhere" if one["next_set"] is None else f"in set {one['next_set']}"
-        print(f"    {one['count']} of set {one['messageset']} in {one['lang']} go on {where}")
+        say(f"    {one['count']} of set {one['messageset']} in {one['lang']} go on {where}")
     _print_circumstances(told)
     return OK
 
 
 def _print_circumstances(told: dict[str, Any]) -> None:
     for hold in told["holds"]:
-        print(hold)
+        say(hold)
     if told["follows"] is not None:
-        print(f"tick {told['follows']} is still being sent; its members are skipped")
+        say(f"tick {told['follows']} is still being sent; its members are skipped")
     last = told["last_tick"]
     if last is not None:
-        print(
+        say(
             f"of {last['members']} members of the last tick, {last['without_address']} had no"
             f" address, and {last['refused']} were refused"
         )
     if told["done_about"] is not None:
-        print(f"done about {told['done_about']}, at {told['per_second']} messages a second")
+        say(f"done about {told['done_about']}, at {told['per_second']} messages a second")
     if "token" in told:
-        print(f"token: {told['token']}, until {told['expires_at']}")
+        say(f"token: {told['token']}, until {told['expires_at']}")
