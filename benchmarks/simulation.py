@@ -49,7 +49,7 @@ COUNTS = {
     "plain": "SELECT count(*) FROM subscriptions"
     " WHERE schedule_id = 1 AND active AND NOT completed AND process_status >= 0",
     "members": load("simulations").group_members.sql.rpartition(_GROUPED)[0]  # noqa: S608
-    + "SELECT count(*) FROM judged",
+    + "SELECT count(*) FROM members",
 }
 TICK = {"schedule_id": 1, "tick_id": None, "due_at": None, "is_repeated": False}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -170,6 +170,11 @@ def _sets(positions: Iterable[SetPosition]) -> list[int]:
     return sorted({one.messageset_id for one in positions})
 
 
+def _place(position: Iterable[object]) -> str:
+    """A position as statements compare it."""
+    return " ".join(map(str, position))
+
+
 def _written(wanted: Mapping[int, MembersToFind]) -> Json:
     return Json(
         [
@@ -178,7 +183,7 @@ def _written(wanted: Mapping[int, MembersToFind]) -> Json:
                 "reason": members.reason,
                 "stay": members.stay,
                 "positions": [one._asdict() for one in members.positions],
-                "places": {" ".join(map(str, one)): True for one in members.positions},
+                "places": {_place(one): True for one in members.positions},
             }
             for n, members in wanted.items()
         ]
@@ -198,29 +203,36 @@ async def find_contents(
 
 
 async def count_members_who_stay(
-    transaction: Transaction, *, tick: TickToSimulate, positions: Iterable[SetPosition]
+    transaction: Transaction, *, tick: TickToSimulate, positions: Collection[SetPosition]
 ) -> list[Staying]:
     """Of the members at the end of their content in these positions: those who do not go on."""
-    positions = list(positions)
-    if not positions:
+    places = {_place(one) for one in positions}
+    numbers = {one.next_sequence_number for one in positions}
+    if not places:
         return []
     return await transaction.many(
         QUERIES.count_members_who_stay,
         partial(Staying, schedule_id=tick.schedule_id),
-        positions=Json([one._asdict() for one in positions]),
-        messagesets=_sets(positions),
+        places=Json(dict.fromkeys(places, True)),
+        numbers=list(numbers),
         **tick.parameters(),
     )
 
 
 async def count_those_who_stay(
-    transaction: Transaction, *, positions: Iterable[tuple[int, SetPosition]]
+    transaction: Transaction, *, positions: Collection[tuple[int, SetPosition]]
 ) -> list[Staying]:
     """The same of all active subscriptions, by schedule and position."""
-    written = [{"schedule_id": schedule, **one._asdict()} for schedule, one in positions]
-    if not written:
+    places = {_place((schedule, *one)) for schedule, one in positions}
+    numbers = {one.next_sequence_number for _, one in positions}
+    if not places:
         return []
-    return await transaction.many(QUERIES.count_those_who_stay, Staying, positions=Json(written))
+    return await transaction.many(
+        QUERIES.count_those_who_stay,
+        Staying,
+        places=Json(dict.fromkeys(places, True)),
+        numbers=list(numbers),
+    )
 
 
 async def group_subscriptions(

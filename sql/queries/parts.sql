@@ -110,6 +110,10 @@ schedule_id = (SELECT schedule_id FROM tick) AND active AND NOT completed AND pr
            (SELECT skipped_by FROM tick) IS NOT NULL
            AND was_skipped((SELECT skipped_by FROM tick), s.messageset_id) AS is_paused
 
+-- part: is_skipped
+-- Whether a simulated tick owes its member no send.
+is_settled OR is_paused OR is_spared OR is_too_old OR is_live
+
 -- part: why_skipped
 -- Why a tick does not owe its member a send.
 CASE WHEN is_settled THEN 'the Message Sender had the message of this tick already'
@@ -203,16 +207,15 @@ EXISTS (
       FROM ticks WHERE id = %(tick_id)s
 ), tick AS MATERIALIZED (
     SELECT {tick_and_those_before}
-), members AS (
+), members AS NOT MATERIALIZED (
     SELECT s.id, s.identity, s.messageset_id, s.lang, s.next_sequence_number, s.metadata,
-           s.metadata ->> 'prepend_next_delivery' <> '' AS is_prepended, {is_spared},
+           COALESCE(s.metadata ->> 'prepend_next_delivery' <> '', false) AS is_prepended,
+           {is_spared},
            false AS is_settled, false AS is_too_old, live.id IS NOT NULL AS is_live
       FROM (SELECT * FROM subscriptions WHERE {is_member}) s
       LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
-), judged AS (
-    SELECT *, CASE WHEN is_spared OR is_settled OR is_paused OR is_too_old OR is_live
-                   THEN {why_skipped} END AS reason
-      FROM members
+), judged AS NOT MATERIALIZED (
+    SELECT *, CASE WHEN {is_skipped} THEN {why_skipped} END AS reason FROM members
 )
 
 -- part: is_live

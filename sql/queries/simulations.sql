@@ -5,11 +5,16 @@
 -- reads
 -- long
 -- The members of a tick by set, language, number, and why they would be skipped. Those with a prepend
--- are groups of their own.
+-- are groups of their own. (The planner knows that a boolean has two values, and so how few groups
+-- there are. If they were grouped by the reason, they would be sorted.)
 WITH {simulated_tick}
 SELECT %(schedule_id)s::integer AS schedule_id, messageset_id, lang, next_sequence_number,
-       COALESCE(is_prepended, false) AS is_prepended, reason, count(*) AS count
-  FROM judged GROUP BY messageset_id, lang, next_sequence_number, judged.is_prepended, reason;
+       is_prepended, CASE WHEN {is_skipped} THEN {why_skipped} END AS reason, count
+  FROM (SELECT messageset_id, lang, next_sequence_number, is_prepended, is_settled, is_paused,
+               is_spared, is_too_old, is_live, count(*) AS count
+          FROM members
+         GROUP BY messageset_id, lang, next_sequence_number, is_prepended, is_settled, is_paused,
+                  is_spared, is_too_old, is_live) grouped;
 
 -- name: list_prepended_members :many
 -- reads
@@ -42,7 +47,7 @@ SELECT wanted.n, found.id, found.identity
  CROSS JOIN LATERAL (
        SELECT id, identity FROM judged s
         WHERE reason IS NOT DISTINCT FROM wanted.reason
-          AND (wanted.reason IS NOT NULL OR wanted.stay IS NOT NULL OR is_prepended IS NOT TRUE)
+          AND (wanted.reason IS NOT NULL OR wanted.stay IS NOT NULL OR NOT is_prepended)
           AND (wanted.stay IS NULL OR wanted.stay <> {was_sent_to})
           AND wanted.places ? concat_ws(' ', messageset_id, lang, next_sequence_number)
         LIMIT 5) found;
@@ -62,7 +67,7 @@ SELECT n, id, identity
                          AS p (messageset_id integer, lang text, next_sequence_number integer)
                ) wanted USING (messageset_id, lang, next_sequence_number)
          WHERE messageset_id = ANY(%(messagesets)s) AND reason IS NOT DISTINCT FROM wanted.why
-           AND (wanted.why IS NOT NULL OR wanted.stay IS NOT NULL OR is_prepended IS NOT TRUE)
+           AND (wanted.why IS NOT NULL OR wanted.stay IS NOT NULL OR NOT is_prepended)
            AND (wanted.stay IS NULL OR wanted.stay <> {was_sent_to})) ranked
  WHERE place <= 5;
 
@@ -99,31 +104,32 @@ SELECT {content}, s.messageset_id AS of_set, s.lang AS of_lang, NOT ({has_more})
 -- name: count_members_who_stay :many
 -- reads
 -- long
--- Of the members of a tick that are at the end of their content in these positions: how many do not
--- go on to the next set, and what the ledger adds to the reason then.
-WITH {simulated_tick}
+-- Of the members of a tick that are at the end of their content in these places: how many do not go
+-- on to the next set, and what the ledger adds to the reason then. The ledger is read only for them.
+WITH {simulated_tick}, at_end AS MATERIALIZED (
+    SELECT id, messageset_id, lang, next_sequence_number FROM judged
+     WHERE reason IS NULL AND next_sequence_number = ANY(%(numbers)s)
+       AND %(places)s::jsonb ? concat_ws(' ', messageset_id, lang, next_sequence_number)
+)
 SELECT messageset_id, lang, next_sequence_number, {no_next_set} AS added, count(*) AS count
-  FROM judged s
- WHERE reason IS NULL AND messageset_id = ANY(%(messagesets)s)
-   AND (messageset_id, lang, next_sequence_number) IN (
-       SELECT * FROM jsonb_to_recordset(%(positions)s)
-                  AS p (messageset_id integer, lang text, next_sequence_number integer))
-   AND NOT {was_sent_to}
+  FROM at_end s WHERE NOT {was_sent_to}
  GROUP BY messageset_id, lang, next_sequence_number;
 
 -- name: count_those_who_stay :many
 -- reads
 -- long
 -- The same of all active subscriptions on these schedules, whatever ticks they are members of.
-SELECT s.schedule_id, s.messageset_id, s.lang, s.next_sequence_number, {no_next_set} AS added,
+WITH at_end AS MATERIALIZED (
+    SELECT id, schedule_id, messageset_id, lang, next_sequence_number FROM subscriptions
+     WHERE active AND NOT completed AND process_status >= 0
+       AND next_sequence_number = ANY(%(numbers)s)
+       AND %(places)s::jsonb
+           ? concat_ws(' ', schedule_id, messageset_id, lang, next_sequence_number)
+)
+SELECT schedule_id, messageset_id, lang, next_sequence_number, {no_next_set} AS added,
        count(*) AS count
-  FROM subscriptions s
-  JOIN jsonb_to_recordset(%(positions)s)
-    AS p (schedule_id integer, messageset_id integer, lang text, next_sequence_number integer)
-    ON p.schedule_id = s.schedule_id AND p.messageset_id = s.messageset_id AND p.lang = s.lang
-   AND p.next_sequence_number = s.next_sequence_number
- WHERE s.active AND NOT s.completed AND s.process_status >= 0 AND NOT {was_sent_to}
- GROUP BY s.schedule_id, s.messageset_id, s.lang, s.next_sequence_number;
+  FROM at_end s WHERE NOT {was_sent_to}
+ GROUP BY schedule_id, messageset_id, lang, next_sequence_number;
 
 -- name: group_subscriptions :many
 -- reads
