@@ -26,6 +26,7 @@ from sbm.sandbox.stand_ins.scheduler import SchedulerApp
 from sbm.sandbox.stand_ins.schedules import Scheduler
 from sbm.settings.config import Config
 from sbm.store.postgres.database import Database
+from sbm.store.postgres.errors import DatabaseUnavailable
 from tests.arrange import Arranged, arranged
 from tests.patience import patience
 from tests.ports import free_port
@@ -164,11 +165,19 @@ class World:
         return ids
 
     async def token(self, *, admin: bool = True) -> str:
+        """A new token; daemons that start hold the reactor, so it may take several attempts."""
         database = Database(reactor=reactor, address=self.config().database, size=1)
+        give_up_at = reactor.seconds() + patience()
         try:
-            return await database.transact(
-                users.create_token, email="tester@example.org", admin=admin
-            )
+            while True:
+                try:
+                    return await database.transact(
+                        users.create_token, email="tester@example.org", admin=admin
+                    )
+                except DatabaseUnavailable:
+                    if reactor.seconds() > give_up_at:
+                        raise
+                await deferLater(reactor, 0.1)
         finally:
             database.stopService()
 
