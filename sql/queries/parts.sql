@@ -207,24 +207,39 @@ EXISTS (
       FROM ticks WHERE id = %(tick_id)s
 ), tick AS MATERIALIZED (
     SELECT {tick_and_those_before}
+), waiting AS MATERIALIZED (
+    {waiting_ticks}
+       AND waiting.schedule_id = %(schedule_id)s AND waiting.id IS DISTINCT FROM %(tick_id)s
 ), members AS NOT MATERIALIZED (
     SELECT s.id, s.identity, s.messageset_id, s.lang, s.next_sequence_number, s.metadata,
            COALESCE(s.metadata ->> 'prepend_next_delivery' <> '', false) AS is_prepended,
-           {is_spared},
-           false AS is_settled, false AS is_too_old, live.id IS NOT NULL AS is_live
+           {is_spared}, false AS is_settled, false AS is_too_old, {is_live}
       FROM (SELECT * FROM subscriptions WHERE {is_member}) s
       LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
 ), judged AS NOT MATERIALIZED (
     SELECT *, CASE WHEN {is_skipped} THEN {why_skipped} END AS reason FROM members
 )
 
+-- part: waiting_ticks
+-- The open ticks whose members will be owed a message, if they wait for it still. (What a tick skips
+-- because of two ticks before it is not looked at; those have all come in one hour.)
+SELECT waiting.schedule_id, waiting.snapshot, waiting.created_at, waiting.expanded_up_to,
+           waiting.skipped_by, before.snapshot AS before_snapshot,
+           before.created_at AS before_created_at, before.skipped_by AS before_skipped_by
+      FROM ticks waiting LEFT JOIN ticks before ON before.id = waiting.follows
+     WHERE waiting.state = 'expanding' AND is_too_old(waiting) IS NOT TRUE
+
 -- part: is_live
--- Whether the subscription s is owed a message, or will be as soon as a tick that came is expanded;
--- "live" is its send.
+-- Whether the subscription s is owed a message, or will be as soon as a tick of "waiting" is
+-- expanded; "live" is its send.
 live.id IS NOT NULL
-       OR s.schedule_id IN (SELECT schedule_id FROM ticks WHERE state = 'expanding')
-          AND EXISTS (SELECT FROM ticks
-                       WHERE state = 'expanding' AND ticks.schedule_id = s.schedule_id
-                         AND s.id > expanded_up_to
-                         AND tick_covers(snapshot, ticks.created_at, s.joined_xid, s.joined_at,
-                                         s.created_at)) AS is_live
+       OR EXISTS (SELECT FROM waiting)
+          AND EXISTS (SELECT FROM waiting
+                       WHERE waiting.schedule_id = s.schedule_id AND s.id > expanded_up_to
+                         AND tick_covers(snapshot, waiting.created_at, s.joined_xid, s.joined_at,
+                                         s.created_at)
+                         AND NOT was_skipped(skipped_by, s.messageset_id)
+                         AND (before_created_at IS NULL
+                              OR NOT tick_covers(before_snapshot, before_created_at, s.joined_xid,
+                                                 s.joined_at, s.created_at)
+                              OR was_skipped(before_skipped_by, s.messageset_id))) AS is_live

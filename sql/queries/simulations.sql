@@ -136,6 +136,9 @@ SELECT schedule_id, messageset_id, lang, next_sequence_number, {no_next_set} AS 
 -- long
 -- All active subscriptions, or those of a set, by schedule, set, language and number. Those of a
 -- tick that is under way are live.
+WITH waiting AS MATERIALIZED (
+    {waiting_ticks}
+)
 SELECT s.schedule_id, s.messageset_id, s.lang, s.next_sequence_number,
        COALESCE(s.metadata ->> 'prepend_next_delivery' <> '', false) AS is_prepended,
        {is_live},
@@ -149,6 +152,9 @@ SELECT s.schedule_id, s.messageset_id, s.lang, s.next_sequence_number,
 -- reads
 -- long
 -- The next active subscriptions that have a prepend, by their ids.
+WITH waiting AS MATERIALIZED (
+    {waiting_ticks}
+)
 SELECT s.id, s.identity, s.schedule_id, s.messageset_id, s.lang, s.next_sequence_number, {prepend},
        {is_live}
   FROM subscriptions s

@@ -70,11 +70,15 @@ class WorldMember:
 
 @frozen(kw_only=True)
 class WorldOfTicks:
-    """All that decides what a tick does. ``under_way`` is how far the tick before it is."""
+    """All that decides what a tick does.
+
+    ``under_way`` is how far the tick before it is; ``is_old``: it came more than an hour ago.
+    """
 
     sets: list[WorldSet]
     members: list[WorldMember]
     under_way: str
+    is_old: bool
     is_skipped: bool
     paused: int | None
 
@@ -115,6 +119,7 @@ WORLDS = st.builds(
     sets=st.lists(_sets(), min_size=3, max_size=3),
     members=st.lists(MEMBERS, min_size=1, max_size=14),
     under_way=st.sampled_from(["none", "none", "opened", "expanded", "half"]),
+    is_old=st.booleans(),
     is_skipped=st.sampled_from([False, False, True]),
     paused=st.sampled_from([None, None, None, 0, 3]),
 )
@@ -164,6 +169,8 @@ class Played:
             elif self.world.under_way == "expanded":
                 while await self.database.transact(ticks.expand, limit=100) is not None:
                     pass
+            if self.world.is_old:
+                self.direct.rows("UPDATE ticks SET created_at = created_at - interval '2 hours'")
         await self._subscribe(is_late=True)
         if self.world.paused is not None:
             self._pause(None if self.world.paused == 3 else self.sets[self.world.paused])
@@ -383,3 +390,27 @@ def test_people_whose_result_differs_are_counted() -> None:
 )
 def test_the_short_messages_of_a_text_are_counted(text: str, parts: int) -> None:
     assert sms_parts(text) == parts
+
+
+@pytest.mark.parametrize("expanded", [0, 2])
+@ensureDeferred
+async def test_who_waits_for_an_older_tick_is_not_sent_a_second_message(
+    database: Database, direct: Arranged, expanded: int
+) -> None:
+    """It came more than an hour ago, so that a tick now does not follow it."""
+    schedule = direct.schedule()
+    direct.subscriptions(3, direct.messageset("set", schedule), schedule)
+    await database.transact(ticks.open_tick, schedule_id=schedule)
+    direct.rows("UPDATE ticks SET created_at = created_at - interval '2 hours'")
+    if expanded:
+        await database.transact(ticks.expand, limit=expanded)
+    simulation = await database.read_snapshot(simulate_now, schedule_id=schedule, settings=SETTINGS)
+    assert [one.reason for one in simulation.results] == [
+        "a message is already owed to the subscription"
+    ]
+    opened = await database.transact(ticks.open_tick, schedule_id=schedule)
+    while await database.transact(ticks.expand, limit=100) is not None:
+        pass
+    assert told(simulation) == happened(
+        direct.rows("SELECT * FROM ledger WHERE tick_id = %s", opened)
+    )
