@@ -171,12 +171,16 @@ async def _add_prepended(
     results: Results,
     counted: Counter[SetPosition],
 ) -> None:
-    """Judge the members with a prepend one by one: each may have a prepend of its own."""
+    """Judge the members with a prepend one by one: each may have a prepend of its own.
+
+    In the transaction that opens a tick, they may have moved since their groups were read.
+    """
     after, slices = BEFORE_ALL, transaction.slices()
     while members := await simulations.list_prepended_members(
         transaction, tick=tick, limit=PAGE, after=after
     ):
         after = members[-1].id
+        await contents.look_up(member.position for member in members)
         for member in members:
             verdict = contents.verdict(member.position, member)
             if verdict.is_at_end:

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from sbm.model.send import Settled, objection
 from sbm.model.simulation import (
     Completion,
+    MemberGroup,
     Result,
     Simulation,
     SimulationSettings,
@@ -26,10 +27,14 @@ from sbm.model.simulation import (
     sms_parts,
 )
 from sbm.model.time_zones import TimeZones
+from sbm.operations.refusals import WorldHasChanged
 from sbm.operations.simulating import simulate_now
 from sbm.operations.simulating_days import simulate_at, simulate_days
-from sbm.store import clock, sends, ticks
+from sbm.operations.triggers import open_simulated_tick
+from sbm.store import clock, sends, simulations, ticks
 from sbm.store.postgres.database import Database
+from sbm.store.postgres.transaction import Transaction
+from sbm.store.simulations import TickToSimulate
 from tests.arrange import Arranged
 from tests.pipeline.simulated import apart
 
@@ -414,3 +419,38 @@ async def test_who_waits_for_an_older_tick_is_not_sent_a_second_message(
     assert told(simulation) == happened(
         direct.rows("SELECT * FROM ledger WHERE tick_id = %s", opened)
     )
+
+
+@ensureDeferred
+async def test_a_member_with_a_prepend_may_move_while_a_simulated_tick_is_opened(
+    database: Database, direct: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = direct.schedule()
+    direct.subscriptions(
+        *(2, direct.messageset("set", schedule), schedule),
+        metadata={"prepend_next_delivery": "Hi"},
+    )
+    simulation = await database.read_snapshot(simulate_now, schedule_id=schedule, settings=SETTINGS)
+    token = await database.transact(
+        simulations.keep,
+        schedule_id=schedule,
+        made_by="ann",
+        allowed_change=0,
+        counts=simulation.counts(),
+    )
+    group_members = simulations.group_members
+
+    async def moved(transaction: Transaction, *, tick: TickToSimulate) -> list[MemberGroup]:
+        groups = await group_members(transaction, tick=tick)
+        direct.rows("UPDATE subscriptions SET next_sequence_number = 2")
+        return groups
+
+    monkeypatch.setattr(simulations, "group_members", moved)
+    with pytest.raises(WorldHasChanged):
+        await database.transact(
+            open_simulated_tick,
+            schedule_id=schedule,
+            opened_by="ann",
+            token=token,
+            rules=SETTINGS.rules,
+        )
