@@ -46,14 +46,31 @@ class Contents:
     _found: dict[SetPosition, PositionContent] = field(factory=dict, init=False)
     _verdicts: dict[SetPosition, Verdict] = field(factory=dict, init=False)
 
-    async def look_up(self, positions: Iterable[SetPosition]) -> None:
-        """Look up those that were not looked up before."""
-        missing = {one for one in positions if one not in self._found}
+    async def look_up(
+        self, positions: Iterable[SetPosition], *, later: timedelta = timedelta(0)
+    ) -> None:
+        """Look up those that were not looked up before, as they are so much later.
+
+        Those whose content had changed shortly before are looked up again.
+        """
+        missing = {
+            one for one in positions if one not in self._found or (later and self._rests(one))
+        }
         for found in await simulations.find_contents(
-            self.transaction, positions=missing, content_settle=self.rules.content_settle
+            self.transaction,
+            positions=missing,
+            content_settle=self.rules.content_settle - later,
         ):
             self._found[found.position] = found
             self._verdicts[found.position] = found.verdict(self.rules)
+
+    def may_end(self, position: SetPosition) -> bool:
+        """Whether whoever stands there is at the end, or will be when the content is at rest."""
+        return self._verdicts[position].is_at_end or self._rests(position)
+
+    def _rests(self, position: SetPosition) -> bool:
+        recipient = self._found[position].send.recipient
+        return recipient is not None and recipient.lack == "rest"
 
     def verdict(self, position: SetPosition, member: PrependedMember | None = None) -> Verdict:
         """What happens in a position that was looked up."""
@@ -70,6 +87,8 @@ class Results:
 
     following: Mapping[int, FollowingSet]
     tallies: dict[Result, Tally] = field(factory=dict, init=False)
+    sent: Tally = field(factory=Tally, init=False)
+    not_sent: int = field(default=0, init=False)
     completions: Counter[Completion] = field(factory=Counter, init=False)
     examples: dict[Result, list[tuple[UUID, str]]] = field(
         factory=lambda: defaultdict(list), init=False
@@ -129,6 +148,10 @@ class Results:
 
     def _count(self, result: Result, count: int, parts: int = 0) -> None:
         self.tallies[result] = self.tallies.get(result, Tally()).plus(count, parts)
+        if result.outcome == "sent":
+            self.sent = self.sent.plus(count, parts)
+        else:
+            self.not_sent += count
 
 
 async def simulate_tick(

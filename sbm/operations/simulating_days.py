@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -63,7 +63,8 @@ class World:
     """All subscriptions as groups, and how ticks move them."""
 
     contents: Contents
-    staying: Mapping[tuple[int, SetPosition], Staying]
+    now: datetime
+    staying: dict[tuple[int, SetPosition], Staying]
     pauses: Sequence[SendPause]
     following: Mapping[int, simulations.FollowingSet]
     groups: dict[int, Counter[Standing]] = field(factory=lambda: defaultdict(Counter), init=False)
@@ -82,40 +83,56 @@ class World:
             self.put(standing, count)
         self._joining.clear()
 
-    async def look_up(self, schedule_id: int) -> None:
-        """Look up the contents for the next tick of a schedule."""
-        await self.contents.look_up(one.position for one in self.groups[schedule_id])
+    def send_owed(
+        self, live: Mapping[Standing, int], staying: Mapping[tuple[int, SetPosition], Staying]
+    ) -> None:
+        """Move those on who are owed a message now; ``staying`` are those of them who stay."""
+        for standing, count in live.items():
+            self.groups[standing.schedule_id][standing] -= count
+            verdict, stay = self.verdict(standing)
+            if stay is not None:
+                owed = staying.get(stay.place)
+                owed_count = 0 if owed is None else owed.count
+                self.staying[stay.place] = evolve(stay, count=stay.count - owed_count)
+                stay = owed
+            self.move(standing, verdict, count, stay)
+        self.join()
+
+    async def look_up(self, moment: ComingTick) -> None:
+        """Look up the contents for a tick."""
+        await self.contents.look_up(
+            (one.position for one in self.groups[moment.schedule_id]), later=moment.at - self.now
+        )
 
     def tick(self, moment: ComingTick, results: Results) -> TickTotals:
         """Send to the members of a tick, and move them on."""
-        before = _totals(results)
+        sent, not_sent = results.sent, results.not_sent
         members = self.groups.pop(moment.schedule_id, Counter())
-        missed = self._held.pop(moment.schedule_id, set()) if moment.ends_pause else None
+        held = self._held[moment.schedule_id]
+        missed = held.copy()
+        held.clear()
         for standing, count in members.items():
             messageset_id = standing.position.messageset_id
-            if missed is not None and messageset_id not in missed:
+            if moment.ends_pause and messageset_id not in missed:
                 self.put(standing, count)
                 continue
-            pause = self._pause(moment, messageset_id)
-            if pause is not None:
+            pauses = self._pauses(moment, messageset_id)
+            if pauses:
                 self.put(standing, count)
-                if pause.on_ticks == "later":
-                    self._held[moment.schedule_id].add(messageset_id)
-                elif missed is None:
+                if moment.ends_pause or all(one.on_ticks == "later" for one in pauses):
+                    held.add(messageset_id)
+                else:
                     results.skip(_group(standing, count))
                 continue
             verdict, staying = self.verdict(standing)
             results.add(standing.position, verdict, count, staying)
             self.move(standing, verdict, count, staying)
-        sent, parts, not_sent = (
-            after - earlier for after, earlier in zip(_totals(results), before, strict=True)
-        )
         return TickTotals(
             schedule_id=moment.schedule_id,
             at=moment.at,
-            sent=sent,
-            parts=parts,
-            not_sent=not_sent,
+            sent=results.sent.count - sent.count,
+            parts=results.sent.parts - sent.parts,
+            not_sent=results.not_sent - not_sent,
         )
 
     def verdict(self, standing: Standing) -> tuple[Verdict, Staying | None]:
@@ -138,17 +155,16 @@ class World:
             first = Standing(schedule_id=following.schedule_id, position=position)
             self._joining[first] += count - (0 if staying is None else min(count, staying.count))
 
-    def _pause(self, moment: ComingTick, messageset_id: int) -> SendPause | None:
-        for pause in self.pauses:
-            scope = pause.scope
-            if (
-                (pause.until is None or pause.until > moment.at)
-                and scope.lane in (None, "tick")
-                and scope.schedule_id in (None, moment.schedule_id)
-                and scope.messageset_id in (None, messageset_id)
-            ):
-                return pause
-        return None
+    def _pauses(self, moment: ComingTick, messageset_id: int) -> list[SendPause]:
+        """Those that hold the messages of a set of a tick back."""
+        return [
+            pause
+            for pause in self.pauses
+            if (pause.until is None or pause.until > moment.at)
+            and pause.lane in (None, "tick")
+            and pause.schedule_id in (None, moment.schedule_id)
+            and pause.messageset_id in (None, messageset_id)
+        ]
 
 
 async def simulate_days(
@@ -195,10 +211,9 @@ async def simulate_set(
 ) -> Simulation:
     """What the next tick of each subscription of a set does."""
     world, results = await _world(transaction, settings, messageset_id=messageset_id)
-    now = await clock.now(transaction)
     world.pauses = ()
     for schedule_id in sorted(world.groups):
-        world.tick(ComingTick(at=now, schedule_id=schedule_id), results)
+        world.tick(ComingTick(at=world.now, schedule_id=schedule_id), results)
     found = await find_examples(
         partial(simulations.find_examples_of_set, transaction, messageset_id=messageset_id), results
     )
@@ -233,15 +248,14 @@ async def _world(
     results = Results(following=following)
     groups = await simulations.group_subscriptions(transaction, messageset_id=messageset_id)
     await contents.look_up(group.position for group in groups)
-    at_end = {
-        (group.schedule_id, group.position)
-        for group in groups
-        if contents.verdict(group.position).is_at_end
+    may_end = {
+        (group.schedule_id, group.position) for group in groups if contents.may_end(group.position)
     }
-    staying = await simulations.count_those_who_stay(transaction, positions=at_end)
+    staying = await simulations.count_those_who_stay(transaction, positions=may_end)
     world = World(
         contents=contents,
-        staying={one.place: one for one in staying},
+        now=await clock.now(transaction),
+        staying=_by_place(staying),
         pauses=await send_pauses.list_open(transaction),
         following=following,
     )
@@ -254,12 +268,16 @@ async def _world(
     if any(group.is_prepended for group in groups):
         await _put_prepended(transaction, world, live, messageset_id)
     if messageset_id is None:
-        for standing, count in live.items():
-            world.groups[standing.schedule_id][standing] -= count
-            verdict, stay = world.verdict(standing)
-            world.move(standing, verdict, count, stay)
-        world.join()
+        world.send_owed(live, _by_place(one for one in staying if one.is_live))
     return world, results
+
+
+def _by_place(staying: Iterable[Staying]) -> dict[tuple[int, SetPosition], Staying]:
+    found: dict[tuple[int, SetPosition], Staying] = {}
+    for one in staying:
+        earlier = 0 if one.place not in found else found[one.place].count
+        found[one.place] = evolve(one, count=earlier + one.count)
+    return found
 
 
 async def _put_prepended(
@@ -276,7 +294,7 @@ async def _put_prepended(
             standing = Standing(
                 schedule_id=member.schedule_id,
                 position=member.position,
-                fate=None if verdict.is_at_end else verdict,
+                fate=None if verdict == world.contents.verdict(member.position) else verdict,
             )
             world.put(standing, 1)
             live[standing] += member.is_live
@@ -301,7 +319,7 @@ async def _moments(
     """
     slices = transaction.slices()
     crons = await _crons(transaction, zones)
-    waiting = [one async for one in _first_moments(transaction, crons)]
+    waiting = [one async for one in _first_moments(transaction, crons, world.now)]
     waiting += [*_ends_of_pauses(world), *([] if asked_for is None else [asked_for])]
     heapq.heapify(waiting)
     latest: datetime | None = None
@@ -316,7 +334,7 @@ async def _moments(
                 heapq.heappush(waiting, evolve(moment, at=following))
             if asked_for is not None and moment == evolve(asked_for, is_asked_for=False):
                 continue
-        await world.look_up(moment.schedule_id)
+        await world.look_up(moment)
         yield moment
         if slices.is_over:
             await slices.next_turn()
@@ -333,10 +351,10 @@ async def _crons(transaction: Transaction, zones: TimeZones) -> dict[int, ZonedC
 
 
 async def _first_moments(
-    transaction: Transaction, crons: Mapping[int, ZonedCron]
+    transaction: Transaction, crons: Mapping[int, ZonedCron], now: datetime
 ) -> AsyncIterator[ComingTick]:
     """The next tick of each schedule."""
-    slices, now = transaction.slices(), await clock.now(transaction)
+    slices = transaction.slices()
     for schedule_id, cron in crons.items():
         first = cron.next_after(now)
         if first is not None:
@@ -347,9 +365,10 @@ async def _first_moments(
 
 def _ends_of_pauses(world: World) -> Iterator[ComingTick]:
     """What waits for the end of a pause is sent then: one message for each subscription at most."""
+    all_schedules = {*world.groups, *(one.schedule_id for one in world.following.values())}
     for pause in world.pauses:
-        if pause.until is not None and pause.on_ticks == "later":
-            for schedule_id in list(world.groups):
+        if pause.until is not None:
+            for schedule_id in all_schedules:
                 if pause.schedule_id in (None, schedule_id):
                     yield ComingTick(at=pause.until, schedule_id=schedule_id, ends_pause=True)
 
@@ -364,14 +383,3 @@ def _group(standing: Standing, count: int) -> MemberGroup:
         count=count,
         reason=PAUSED,
     )
-
-
-def _totals(results: Results) -> tuple[int, int, int]:
-    """How many were sent to, in how many short messages, and how many were not."""
-    sent = parts = not_sent = 0
-    for result, tally in results.tallies.items():
-        if result.outcome == "sent":
-            sent, parts = sent + tally.count, parts + tally.parts
-        else:
-            not_sent += tally.count
-    return sent, parts, not_sent

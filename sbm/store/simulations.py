@@ -70,6 +70,7 @@ class Staying:
     next_sequence_number: int
     added: str
     count: int
+    is_live: bool = False
 
     @property
     def place(self) -> tuple[int, SetPosition]:

@@ -119,17 +119,21 @@ SELECT messageset_id, lang, next_sequence_number, {no_next_set} AS added, count(
 -- reads
 -- long
 -- The same of all active subscriptions on these schedules, whatever ticks they are members of.
-WITH at_end AS MATERIALIZED (
-    SELECT id, schedule_id, messageset_id, lang, next_sequence_number FROM subscriptions
+WITH waiting AS MATERIALIZED (
+    {waiting_ticks}
+), at_end AS MATERIALIZED (
+    SELECT * FROM subscriptions
      WHERE active AND NOT completed AND process_status >= 0
        AND next_sequence_number = ANY(%(numbers)s)
        AND %(places)s::jsonb
            ? concat_ws(' ', schedule_id, messageset_id, lang, next_sequence_number)
 )
-SELECT schedule_id, messageset_id, lang, next_sequence_number, {no_next_set} AS added,
-       count(*) AS count
-  FROM at_end s WHERE NOT {was_sent_to}
- GROUP BY schedule_id, messageset_id, lang, next_sequence_number;
+SELECT s.schedule_id, s.messageset_id, s.lang, s.next_sequence_number, {no_next_set} AS added,
+       {is_live}, count(*) AS count
+  FROM at_end s
+  LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
+ WHERE NOT {was_sent_to}
+ GROUP BY 1, 2, 3, 4, 5, 6;
 
 -- name: group_subscriptions :many
 -- reads

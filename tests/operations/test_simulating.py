@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
@@ -40,6 +40,7 @@ from tests.pipeline.simulated import apart
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
 SETTINGS = SimulationSettings()
+UTC = TimeZones(default=ZoneInfo("UTC"))
 LANGS = ("eng_ZA", "zul_ZA", "xho_ZA")
 TABLES = (
     "subscriptions, sends, ledger, failed_tasks, messages, messagesets, schedules, ticks, pauses,"
@@ -82,10 +83,10 @@ class WorldOfTicks:
 
     sets: list[WorldSet]
     members: list[WorldMember]
-    under_way: str
-    is_old: bool
-    is_skipped: bool
-    paused: int | None
+    under_way: str = "none"
+    is_old: bool = False
+    is_skipped: bool = False
+    paused: int | None = None
 
 
 TEXTS = st.sampled_from(["fine", "fine", "fine", " ", "x" * 1001, "é" * 80, "ŵ" * 80, "a\nb"])
@@ -327,19 +328,14 @@ async def test_days_are_what_their_ticks_then_do_one_after_the_other(
         blockon(Deferred.fromCoroutine(compared(world, days)))
 
     async def compared(world: WorldOfTicks, days: int) -> None:
-        quiet = evolve(
-            world,
-            under_way="none",
-            paused=None,
-            sets=[evolve(one, has_changed=False) for one in world.sets],
-        )
+        quiet = evolve(world, under_way="none", paused=None)
         played = Played(database, direct, quiet)
         await played.prepare()
         now = await database.read(clock.now)
         simulation = await database.read_snapshot(
             simulate_days,
             until=now + timedelta(days=days),
-            zones=TimeZones(default=ZoneInfo("UTC")),
+            zones=UTC,
             settings=SETTINGS,
         )
         # A second tick of the same moment would only skip what the first one had.
@@ -347,10 +343,12 @@ async def test_days_are_what_their_ticks_then_do_one_after_the_other(
             simulate_at,
             schedule_id=played.schedule,
             at=now + timedelta(days=days),
-            zones=TimeZones(default=ZoneInfo("UTC")),
+            zones=UTC,
             settings=SETTINGS,
         )
         await played.deliver()
+        # The changes of the content are at rest by the first tick.
+        direct.rows("UPDATE content_changes SET changed_at = changed_at - interval '2 days'")
         results: Counter[Result] = Counter()
         completed: Counter[Completion] = Counter()
         for _ in range(days):
@@ -454,3 +452,117 @@ async def test_a_member_with_a_prepend_may_move_while_a_simulated_tick_is_opened
             token=token,
             rules=SETTINGS.rules,
         )
+
+
+@ensureDeferred
+async def test_of_those_at_the_end_the_very_ones_who_are_owed_a_message_go_on_first(
+    database: Database, direct: Arranged
+) -> None:
+    """One of the two was never sent a message of the set from here, and stays."""
+    world = WorldOfTicks(
+        sets=[a_set(is_followed=True)] + [a_set()] * 2,
+        members=[a_member(number=3, was_sent_to=was, is_owed=was) for was in (True, False)],
+    )
+    played = Played(database, direct, world)
+    await played.prepare()
+    assert [(one.sent, one.not_sent) for one in (await days(played, 1)).ticks] == [(1, 1)]
+
+
+@pytest.mark.parametrize("on_ticks", ["later", "skip"])
+@pytest.mark.parametrize("is_at_the_moment", [True, False])
+@ensureDeferred
+async def test_what_waited_for_the_end_of_a_pause_is_sent_once(
+    database: Database, direct: Arranged, on_ticks: str, is_at_the_moment: bool
+) -> None:
+    world = WorldOfTicks(
+        sets=[a_set(texts={(n, "eng_ZA"): "fine" for n in range(1, 9)})] * 3, members=[a_member()]
+    )
+    played = Played(database, direct, world)
+    await played.prepare()
+    first, second, *_ = [one.at for one in (await days(played, 3)).ticks]
+    end = second if is_at_the_moment else first + timedelta(hours=1)
+    for kind in ("later", on_ticks):
+        direct.rows(
+            "INSERT INTO pauses (kind, reason, on_ticks, paused_by, paused_at, until)"
+            " VALUES ('operator', 'test', %s, 'ann', now(), %s)",
+            *(kind, end),
+        )
+    sent: Counter[datetime] = Counter()
+    for tick in (await days(played, 3)).ticks:
+        sent[tick.at] += tick.sent
+    assert (sent[first], sent[second]) == (0, 1)
+    assert sent[end] == (1 if is_at_the_moment or on_ticks == "later" else 0)
+    assert sum(sent.values()) == (2 if is_at_the_moment or on_ticks == "skip" else 3)
+
+
+@ensureDeferred
+async def test_whoever_goes_on_to_a_schedule_without_members_waits_there_for_a_pause(
+    database: Database, direct: Arranged
+) -> None:
+    schedule = direct.schedule(minute="0", hour="8")
+    other = direct.schedule(minute="30", hour="*")
+    direct.subscriptions(
+        1,
+        direct.messageset("a", schedule, messages=2, next_set=direct.messageset("b", other)),
+        schedule,
+    )
+    now = await database.read(clock.now)
+    direct.rows(
+        "INSERT INTO pauses (kind, reason, on_ticks, paused_by, paused_at, until, schedule_id)"
+        " VALUES ('operator', 'test', 'later', 'ann', now(), %s, %s)",
+        *(now + timedelta(days=2, hours=12), other),
+    )
+    simulation = await database.read_snapshot(
+        simulate_days, until=now + timedelta(days=2, hours=12), zones=UTC, settings=SETTINGS
+    )
+    assert [one.schedule_id for one in simulation.ticks] == [schedule, schedule, other]
+
+
+@ensureDeferred
+async def test_whoever_is_at_the_end_completes_when_the_content_is_at_rest(
+    database: Database, direct: Arranged
+) -> None:
+    world = WorldOfTicks(
+        sets=[a_set(has_changed=True)] * 3, members=[a_member(number=3, was_sent_to=True)]
+    )
+    played = Played(database, direct, world)
+    direct.rows("UPDATE schedules SET minute = '*/10', hour = '*'")
+    await played.prepare()
+    simulation = await days(played, 1)
+    waiting = round(SETTINGS.rules.content_settle / timedelta(minutes=10))
+    assert abs(len(simulation.ticks) - waiting) <= 1
+    assert sum(simulation.completions.values()) == 1
+    assert simulation.members == len(simulation.ticks)
+
+
+def a_set(**different: Any) -> WorldSet:
+    usual: dict[str, Any] = {
+        "policy": "next",
+        "content_type": "text",
+        "channel": None,
+        "texts": {(1, "eng_ZA"): "fine", (2, "eng_ZA"): "fine"},
+        "is_followed": False,
+        "has_changed": False,
+    }
+    return WorldSet(**usual | different)
+
+
+def a_member(**different: Any) -> WorldMember:
+    usual: dict[str, Any] = {
+        "of_set": 0,
+        "lang": "eng_ZA",
+        "number": 1,
+        "prepend": None,
+        "state": "active = true",
+        "is_late": False,
+        "was_sent_to": False,
+        "is_owed": False,
+    }
+    return WorldMember(**usual | different)
+
+
+async def days(played: Played, count: int) -> Simulation:
+    until = await played.database.read(clock.now) + timedelta(days=count)
+    return await played.database.read_snapshot(
+        simulate_days, until=until, zones=UTC, settings=SETTINGS
+    )
