@@ -24,6 +24,9 @@ ALLOWED_CHANGE = 1
 # How many days can be simulated.
 MOST_DAYS = 31
 
+# How many ticks with members are simulated one after the other.
+MOST_TICKS = 10_000
+
 EXAMPLES = 5
 
 

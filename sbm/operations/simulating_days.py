@@ -13,6 +13,7 @@ from attrs import define, evolve, field, frozen
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.send_pause import SendPause
 from sbm.model.simulation import (
+    MOST_TICKS,
     MemberGroup,
     SetPosition,
     Simulation,
@@ -21,7 +22,7 @@ from sbm.model.simulation import (
     Verdict,
 )
 from sbm.model.time_zones import TimeZones, ZonedCron
-from sbm.operations.refusals import NoSuchRow
+from sbm.operations.refusals import SEVERAL, NoSuchRow, WrongValues
 from sbm.operations.simulating import (
     PAGE,
     Contents,
@@ -29,6 +30,7 @@ from sbm.operations.simulating import (
     find_examples,
     with_pace,
 )
+from sbm.runtime.time_slices import TimeSlice
 from sbm.store import clock, schedules, send_pauses, simulations
 from sbm.store.postgres.transaction import Transaction
 from sbm.store.simulations import Staying
@@ -72,10 +74,16 @@ class World:
     _joining: Counter[Standing] = field(factory=Counter, init=False)
     # The sets of a schedule whose members wait for the end of a pause.
     _held: dict[int, set[int]] = field(factory=lambda: defaultdict(set), init=False)
+    _ticks: int = field(default=0, init=False)
+    _slices: TimeSlice = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._slices = self.contents.transaction.slices()
 
     def put(self, standing: Standing, count: int) -> None:
         """Add subscriptions."""
-        self.groups[standing.schedule_id][standing] += count
+        if count:
+            self.groups[standing.schedule_id][standing] += count
 
     def join(self) -> None:
         """Let those who have gone on to a next set be members of the ticks after that."""
@@ -88,7 +96,10 @@ class World:
     ) -> None:
         """Move those on who are owed a message now; ``staying`` are those of them who stay."""
         for standing, count in live.items():
-            self.groups[standing.schedule_id][standing] -= count
+            members = self.groups[standing.schedule_id]
+            members[standing] -= count
+            if not members[standing]:
+                del members[standing]
             verdict, stay = self.verdict(standing)
             if stay is not None:
                 owed = staying.get(stay.place)
@@ -99,12 +110,14 @@ class World:
         self.join()
 
     async def look_up(self, moment: ComingTick) -> None:
-        """Look up the contents for a tick."""
-        await self.contents.look_up(
-            (one.position for one in self.groups[moment.schedule_id]), later=moment.at - self.now
-        )
+        """Look up the contents for a tick; raises WrongValues if there were too many."""
+        members = self.groups[moment.schedule_id]
+        self._ticks += bool(members)
+        if self._ticks > MOST_TICKS:
+            raise WrongValues({SEVERAL: [f"There are more than {MOST_TICKS:,} ticks until then."]})
+        await self.contents.look_up((one.position for one in members), later=moment.at - self.now)
 
-    def tick(self, moment: ComingTick, results: Results) -> TickTotals:
+    async def tick(self, moment: ComingTick, results: Results) -> TickTotals:
         """Send to the members of a tick, and move them on."""
         sent, not_sent = results.sent, results.not_sent
         members = self.groups.pop(moment.schedule_id, Counter())
@@ -127,6 +140,8 @@ class World:
             verdict, staying = self.verdict(standing)
             results.add(standing.position, verdict, count, staying)
             self.move(standing, verdict, count, staying)
+            if self._slices.is_over:
+                await self._slices.next_turn()
         return TickTotals(
             schedule_id=moment.schedule_id,
             at=moment.at,
@@ -170,11 +185,11 @@ class World:
 async def simulate_days(
     transaction: Transaction, *, until: datetime, zones: TimeZones, settings: SimulationSettings
 ) -> Simulation:
-    """What all ticks up to a moment do together."""
+    """What all ticks up to a moment do together; raises WrongValues if there are too many."""
     world, results = await _world(transaction, settings)
     ticks = []
     async for moment in _moments(transaction, world, zones, until=until):
-        totals = world.tick(moment, results)
+        totals = await world.tick(moment, results)
         if totals.sent or totals.not_sent:
             ticks.append(totals)
     return await _told(transaction, results, ticks, settings)
@@ -190,7 +205,7 @@ async def simulate_at(
 ) -> Simulation:
     """What a tick of a schedule does at a moment to come, after all ticks before it.
 
-    Raises NoSuchRow.
+    Raises NoSuchRow, or WrongValues if there are too many ticks.
     """
     if await schedules.find(transaction, schedule_id=schedule_id) is None:
         raise NoSuchRow
@@ -200,9 +215,9 @@ async def simulate_at(
     asked_for = ComingTick(at=at, schedule_id=schedule_id, is_asked_for=True)
     async for moment in _moments(transaction, world, zones, until=at, asked_for=asked_for):
         if moment.is_asked_for:
-            ticks.append(world.tick(moment, results))
+            ticks.append(await world.tick(moment, results))
         else:
-            world.tick(moment, Results(following=world.following))
+            await world.tick(moment, Results(following=world.following))
     return await _told(transaction, results, ticks, settings)
 
 
@@ -213,7 +228,7 @@ async def simulate_set(
     world, results = await _world(transaction, settings, messageset_id=messageset_id)
     world.pauses = ()
     for schedule_id in sorted(world.groups):
-        world.tick(ComingTick(at=world.now, schedule_id=schedule_id), results)
+        await world.tick(ComingTick(at=world.now, schedule_id=schedule_id), results)
     found = await find_examples(
         partial(simulations.find_examples_of_set, transaction, messageset_id=messageset_id), results
     )
@@ -264,7 +279,8 @@ async def _world(
         if not group.is_prepended:
             standing = Standing(schedule_id=group.schedule_id, position=group.position)
             world.put(standing, group.count)
-            live[standing] += group.count if group.is_live else 0
+            if group.is_live:
+                live[standing] += group.count
     if any(group.is_prepended for group in groups):
         await _put_prepended(transaction, world, live, messageset_id)
     if messageset_id is None:
@@ -297,7 +313,8 @@ async def _put_prepended(
                 fate=None if verdict == world.contents.verdict(member.position) else verdict,
             )
             world.put(standing, 1)
-            live[standing] += member.is_live
+            if member.is_live:
+                live[standing] += 1
             if slices.is_over:
                 await slices.next_turn()
         if len(members) < PAGE:
@@ -315,7 +332,8 @@ async def _moments(
     """The ticks to come, in order; the contents for each are looked up.
 
     Those who go on to a next set by one tick are members of the ticks after that moment. The tick
-    that is asked for takes the place of the clock's, if there is one at the same moment.
+    that is asked for takes the place of the clock's, if there is one at the same moment. Raises
+    WrongValues if there are too many.
     """
     slices = transaction.slices()
     crons = await _crons(transaction, zones)

@@ -27,7 +27,8 @@ from sbm.model.simulation import (
     sms_parts,
 )
 from sbm.model.time_zones import TimeZones
-from sbm.operations.refusals import WorldHasChanged
+from sbm.operations import simulating_days
+from sbm.operations.refusals import WorldHasChanged, WrongValues
 from sbm.operations.simulating import simulate_now
 from sbm.operations.simulating_days import simulate_at, simulate_days
 from sbm.operations.triggers import open_simulated_tick
@@ -533,6 +534,30 @@ async def test_whoever_is_at_the_end_completes_when_the_content_is_at_rest(
     assert abs(len(simulation.ticks) - waiting) <= 1
     assert sum(simulation.completions.values()) == 1
     assert simulation.members == len(simulation.ticks)
+
+
+@pytest.mark.parametrize(("number", "is_refused"), [(1, True), (3, False)])
+@ensureDeferred
+async def test_too_many_ticks_with_members_are_refused(
+    database: Database,
+    direct: Arranged,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    is_refused: bool,
+) -> None:
+    """The only member completes at once, or stays for two ticks."""
+    monkeypatch.setattr(simulating_days, "MOST_TICKS", 1)
+    world = WorldOfTicks(
+        sets=[a_set(texts={(n, "eng_ZA"): "fine" for n in range(1, 4)})] * 3,
+        members=[a_member(number=number)],
+    )
+    played = Played(database, direct, world)
+    await played.prepare()
+    if is_refused:
+        with pytest.raises(WrongValues, match="There are more than 1 ticks until then"):
+            await days(played, 31)
+    else:
+        assert len((await days(played, 31)).ticks) == 1
 
 
 def a_set(**different: Any) -> WorldSet:
