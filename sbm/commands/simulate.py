@@ -14,8 +14,9 @@ from sbm.commands.running import OK, CommandFailed, Work, in_database, print_tab
 from sbm.model.simulation import ALLOWED_CHANGE, MOST_DAYS, ContentChange, SimulationSettings
 from sbm.model.simulation_told import shown, shown_token
 from sbm.model.time_zones import TimeZones
+from sbm.operations.refusals import WrongValues
 from sbm.operations.simulating import simulate_now
-from sbm.operations.simulating_content import simulate_changes
+from sbm.operations.simulating_content import read_changes, simulate_changes
 from sbm.operations.simulating_days import simulate_at, simulate_days
 from sbm.settings.config import read_time_zones_of_ticks
 from sbm.settings.reading import Settings
@@ -150,21 +151,11 @@ def _set(options: argparse.Namespace) -> Work:
 
 def _read_changes(path: Path) -> list[ContentChange]:
     try:
-        return [
-            ContentChange(
-                sequence_number=int(one["sequence_number"]),
-                lang=str(one["lang"]),
-                text_content=None if one.get("delete") is True else str(one["text_content"]),
-            )
-            for one in json.loads(path.read_text(encoding="utf-8"))
-        ]
-    except (OSError, ValueError) as error:
+        return read_changes(json.loads(path.read_text(encoding="utf-8")))
+    except WrongValues as refusal:
+        raise CommandFailed(f"{path}: {' '.join(refusal.problems['changes'])}") from refusal
+    except (OSError, ValueError, RecursionError) as error:
         raise CommandFailed(f"{path} cannot be read: {error}") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CommandFailed(
-            f"{path} must have a list of objects with sequence_number, lang, and text_content or"
-            ' "delete": true'
-        ) from error
 
 
 async def _print_now(

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from attrs import evolve
 
-from sbm.model.simulation import ContentChange, SetSimulation, SimulationSettings
+from sbm.model.content import is_language
+from sbm.model.ids import LARGEST_ID
+from sbm.model.simulation import (
+    MOST_CHANGES,
+    ContentChange,
+    SetSimulation,
+    SimulationSettings,
+)
+from sbm.model.text import is_storable
 from sbm.operations import content
 from sbm.operations.drafts import Draft
 from sbm.operations.refusals import CannotBeSent, NoSuchRow, WrongValues
@@ -18,6 +27,34 @@ from sbm.store.postgres.transaction import Transaction
 # A change of the content is too young if it is later than so long before now. None is: the changes
 # that are made here have the time of their statements, which is later than the transaction's.
 _AT_REST = timedelta(days=-1)
+
+
+def read_changes(given: Any) -> list[ContentChange]:
+    """Changes as they are written in JSON; raises WrongValues."""
+    if not isinstance(given, list) or not 0 < len(given) <= MOST_CHANGES:
+        raise WrongValues({"changes": [f"Give a list of 1 to {MOST_CHANGES:,} changes."]})
+    return [_read(place, one) for place, one in enumerate(given, 1)]
+
+
+def _read(place: int, given: Any) -> ContentChange:
+    if not isinstance(given, dict):
+        raise WrongValues({"changes": [f"Change {place} is not an object."]})
+    number, lang, text = (given.get(name) for name in ("sequence_number", "lang", "text_content"))
+    is_deleted = given.get("delete") is True
+    problem = None
+    if type(number) is not int or not 0 < number <= LARGEST_ID:
+        problem = f"sequence_number from 1 to {LARGEST_ID}"
+    elif not isinstance(lang, str) or not is_language(lang):
+        problem = "lang, such as eng or eng_ZA"
+    elif is_deleted is ("text_content" in given):
+        problem = "text_content, or delete as true"
+    elif not is_deleted and not (isinstance(text, str) and is_storable(text)):
+        problem = "text_content that is text"
+    if problem is not None:
+        raise WrongValues({"changes": [f"Change {place} has to have {problem}."]})
+    return ContentChange(
+        sequence_number=number, lang=lang, text_content=None if is_deleted else text.strip()
+    )
 
 
 async def simulate_changes(

@@ -12,6 +12,10 @@ from tests.commands.misuse import misused
 from tests.commands.operator import Sbm
 
 
+def change(what: str, *, number: str = "1", lang: str = '"eng_ZA"') -> str:
+    return f'[{{"sequence_number": {number}, "lang": {lang}, {what}}}]'
+
+
 def world(direct: Arranged) -> tuple[int, int]:
     schedule = direct.schedule(minute="0", hour="8")
     messageset = direct.messageset("pregnancy", schedule)
@@ -63,7 +67,18 @@ async def test_what_cannot_be_simulated_is_told(sbm: Sbm, direct: Arranged, tmp_
     changes = tmp_path / "changes.json"
     for text, told in (
         ("[", "cannot be read"),
-        ("[1]", "must have a list"),
+        ("[" * 100_000, "cannot be read"),
+        ("{}", "Give a list of 1 to 1,000 changes."),
+        ("[]", "Give a list"),
+        ("[1]", "Change 1 is not an object."),
+        (change('"delete": true', number="1e999"), "sequence_number from 1"),
+        (change('"text_content": "x"', number="2147483648"), "sequence_number from 1"),
+        (change('"text_content": "x"', number="1.5"), "sequence_number from 1"),
+        (change('"text_content": "x"', lang='"English"'), "lang, such as eng"),
+        (change('"text_content": "x"', lang="null"), "lang, such as eng"),
+        (change('"text_content": null'), "text_content that is text"),
+        (change(r'"text_content": "\ud800"'), "text_content that is text"),
+        (change('"text_content": "x", "delete": true'), "text_content, or delete as true"),
         ('[{"sequence_number": 9, "lang": "eng_ZA", "delete": true}]', "no such message"),
     ):
         changes.write_text(text)

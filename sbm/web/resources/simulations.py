@@ -12,6 +12,7 @@ from twisted.web.server import Request
 from sbm.model.simulation import (
     ALLOWED_CHANGE,
     EXAMPLES,
+    MOST_CHANGES,
     MOST_DAYS,
     ContentChange,
     SimulationSettings,
@@ -21,7 +22,7 @@ from sbm.model.time_zones import TimeZones
 from sbm.model.user import PEOPLE_READ
 from sbm.operations.refusals import NoSuchRow, WrongValues
 from sbm.operations.simulating import simulate_now
-from sbm.operations.simulating_content import simulate_changes
+from sbm.operations.simulating_content import read_changes, simulate_changes
 from sbm.operations.simulating_days import simulate_at, simulate_days
 from sbm.store import clock, simulations
 from sbm.web.http.api_request import ApiRequest
@@ -31,7 +32,7 @@ from sbm.web.http.reply import OptionsInfo, Reply
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, said, schema, taken_by, written
 from sbm.web.schema import json_schema
-from sbm.web.schema.fields import NON_FIELD, FieldError, Integer, JsonValue, Language, Text
+from sbm.web.schema.fields import NON_FIELD, FieldError, Integer, JsonValue
 from sbm.web.schema.json_schema import COUNT, MOMENT, NUMBER, ROW_ID, TEXT
 from sbm.web.schema.moments import Moment
 from sbm.web.schema.schema import Schema
@@ -40,35 +41,16 @@ PATH = "/api/v1/simulations/"
 
 _NEEDS = Needs(of_method={"POST": PEOPLE_READ})
 
-MOST_CHANGES = 1000
-_PLACE = Integer(name="sequence_number", least=1)
-_LANG = Language(name="lang")
-_TEXT = Text(name="text_content", max_length=100_000)
-
 
 @frozen(kw_only=True)
 class ContentChanges(JsonValue):
     """A list of messages that are written or deleted."""
 
     def parse(self, given: Any) -> list[ContentChange]:
-        if not isinstance(given, list) or not 0 < len(given) <= MOST_CHANGES:
-            raise FieldError(f"Give a list of 1 to {MOST_CHANGES:,} changes.")
-        return [self._change(place, one) for place, one in enumerate(given, 1)]
-
-    def _change(self, place: int, given: Any) -> ContentChange:
-        if not isinstance(given, dict):
-            raise FieldError(f"Change {place} is not an object.")
-        is_deleted = given.get("delete") is True
-        if is_deleted is ("text_content" in given):
-            raise FieldError(f"Change {place} has to have text_content, or delete as true.")
         try:
-            return ContentChange(
-                sequence_number=_PLACE.read(given.get("sequence_number")),
-                lang=_LANG.read(given.get("lang")),
-                text_content=None if is_deleted else _TEXT.read(given["text_content"]),
-            )
-        except FieldError as error:
-            raise FieldError(f"Change {place}: {' '.join(error.messages)}") from error
+            return read_changes(given)
+        except WrongValues as refusal:
+            raise FieldError(*refusal.problems["changes"]) from refusal
 
 
 @taken_by.register

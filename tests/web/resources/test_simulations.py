@@ -279,7 +279,10 @@ async def test_changed_messages_are_told_and_not_made(api: Api, direct: Arranged
             {"sequence_number": 1, "lang": "eng_ZA", "text_content": "x" * 1001},
             "message 1 in eng_ZA: text_content: ",
         ),
-        ({"sequence_number": 1, "lang": "English", "text_content": "x"}, "Change 1: "),
+        (
+            {"sequence_number": 1, "lang": "English", "text_content": "x"},
+            "Change 1 has to have lang",
+        ),
         ({"sequence_number": 1, "lang": "eng_ZA"}, "Change 1 has to have text_content, or delete"),
         ("x", "Change 1 is not an object."),
     ],
