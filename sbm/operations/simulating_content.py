@@ -39,7 +39,9 @@ def read_changes(given: Any) -> list[ContentChange]:
 def _read(place: int, given: Any) -> ContentChange:
     if not isinstance(given, dict):
         raise WrongValues({"changes": [f"Change {place} is not an object."]})
-    number, lang, text = (given.get(name) for name in ("sequence_number", "lang", "text_content"))
+    number: Any = given.get("sequence_number")
+    lang: Any = given.get("lang")
+    text: Any = given.get("text_content")
     is_deleted = given.get("delete") is True
     problem = None
     if type(number) is not int or not 0 < number <= LARGEST_ID:

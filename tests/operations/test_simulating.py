@@ -16,11 +16,14 @@ from hypothesis import strategies as st
 from pytest_twisted import blockon, ensureDeferred
 from twisted.internet.defer import Deferred
 
+from sbm.model.author import Author
 from sbm.model.send import Settled, objection
 from sbm.model.simulation import (
     Completion,
+    ContentChange,
     MemberGroup,
     Result,
+    SetSimulation,
     Simulation,
     SimulationSettings,
     changed,
@@ -30,6 +33,7 @@ from sbm.model.time_zones import TimeZones
 from sbm.operations import simulating_days
 from sbm.operations.refusals import WorldHasChanged, WrongValues
 from sbm.operations.simulating import simulate_now
+from sbm.operations.simulating_content import simulate_changes
 from sbm.operations.simulating_days import simulate_at, simulate_days
 from sbm.operations.triggers import open_simulated_tick
 from sbm.store import clock, sends, simulations, ticks
@@ -558,6 +562,39 @@ async def test_too_many_ticks_with_members_are_refused(
             await days(played, 31)
     else:
         assert len((await days(played, 31)).ticks) == 1
+
+
+@ensureDeferred
+async def test_simulated_changes_hold_up_no_send_and_leave_no_trace(
+    database: Database, direct: Arranged
+) -> None:
+    world = WorldOfTicks(sets=[a_set()] * 3, members=[a_member(is_owed=True)])
+    played = Played(database, direct, world)
+    await played.prepare()
+    tables = ("messages", "message_versions", "content_changes", "audit", "simulations")
+    before = [direct.rows(f"SELECT * FROM {one} ORDER BY 1") for one in tables]  # noqa: S608
+    database.author = Author(actor="ann", action="simulate", reason="", request_id="1")
+
+    async def work(transaction: Transaction) -> SetSimulation:
+        database.author = None  # of the send below
+        made = await simulate_changes(
+            transaction,
+            messageset_id=played.sets[0],
+            changes=[
+                ContentChange(sequence_number=1, lang="eng_ZA", text_content="new"),
+                ContentChange(sequence_number=2, lang="eng_ZA", text_content=None),
+                ContentChange(sequence_number=3, lang="eng_ZA", text_content="new"),
+            ],
+            settings=SETTINGS,
+        )
+        await played.deliver()
+        direct.subscriptions(1, played.sets[0], played.schedule)
+        return made
+
+    await database.rehearse(work)
+    assert [row["outcome"] for row in direct.ledger()] == ["sent"]
+    after = [direct.rows(f"SELECT * FROM {one} ORDER BY 1") for one in tables]  # noqa: S608
+    assert after == before
 
 
 def a_set(**different: Any) -> WorldSet:
