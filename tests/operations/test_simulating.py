@@ -17,7 +17,7 @@ from pytest_twisted import blockon, ensureDeferred
 from twisted.internet.defer import Deferred
 
 from sbm.model.author import Author
-from sbm.model.send import Settled, objection
+from sbm.model.send import Send, Settled, objection
 from sbm.model.simulation import (
     Completion,
     ContentChange,
@@ -25,6 +25,7 @@ from sbm.model.simulation import (
     Result,
     SetSimulation,
     Simulation,
+    SimulationRules,
     SimulationSettings,
     changed,
     sms_parts,
@@ -63,6 +64,7 @@ class WorldSet:
     texts: Mapping[tuple[int, str], str]
     is_followed: bool
     has_changed: bool
+    is_dry: bool = False
 
 
 @frozen(kw_only=True)
@@ -77,6 +79,8 @@ class WorldMember:
     is_late: bool
     was_sent_to: bool
     is_owed: bool
+    # It joined on another server, whose transactions are ahead of those of this one.
+    is_from_elsewhere: bool = False
 
 
 @frozen(kw_only=True)
@@ -92,6 +96,7 @@ class WorldOfTicks:
     is_old: bool = False
     is_skipped: bool = False
     paused: int | None = None
+    max_age: int | None = None
 
 
 TEXTS = st.sampled_from(["fine", "fine", "fine", " ", "x" * 1001, "é" * 80, "ŵ" * 80, "a\nb"])
@@ -109,6 +114,7 @@ def _sets(draw: st.DrawFn) -> WorldSet:
         texts=draw(st.dictionaries(places, TEXTS, max_size=9)),
         is_followed=draw(st.booleans()),
         has_changed=draw(st.booleans()) and draw(st.booleans()),
+        is_dry=draw(st.booleans()) and draw(st.booleans()),
     )
 
 
@@ -124,6 +130,7 @@ MEMBERS = st.builds(
     is_late=st.booleans(),
     was_sent_to=st.booleans(),
     is_owed=st.sampled_from([False, False, False, True]),
+    is_from_elsewhere=st.sampled_from([False, False, False, True]),
 )
 WORLDS = st.builds(
     WorldOfTicks,
@@ -133,6 +140,7 @@ WORLDS = st.builds(
     is_old=st.booleans(),
     is_skipped=st.sampled_from([False, False, True]),
     paused=st.sampled_from([None, None, None, 0, 3]),
+    max_age=st.sampled_from([None, None, 3600, 10800]),
 )
 
 
@@ -143,6 +151,7 @@ class Played:
         self.database, self.direct, self.world = database, direct, world
         direct.rows(f"TRUNCATE {TABLES} CASCADE")
         self.schedule = direct.schedule(minute="0", hour="8")
+        direct.rows("UPDATE schedules SET max_age = %s", world.max_age)
         self.sets = [
             direct.messageset(
                 f"set{n}",
@@ -166,6 +175,14 @@ class Played:
             )
             if not one.has_changed:
                 direct.rows("DELETE FROM content_changes WHERE messageset_id = %s", self.sets[n])
+
+    @property
+    def settings(self) -> SimulationSettings:
+        """Those by which it is simulated."""
+        dry = zip(self.sets, self.world.sets, strict=True)
+        return SimulationSettings(
+            rules=SimulationRules(dry_runs=frozenset(number for number, one in dry if one.is_dry))
+        )
 
     async def prepare(self) -> None:
         """Let the tick before come as far as it does, and everybody be where the world has them."""
@@ -205,6 +222,10 @@ class Played:
             )
             set_state = f"UPDATE subscriptions SET {one.state} WHERE id = %s"  # noqa: S608
             self.direct.rows(set_state, made)
+            if one.is_from_elsewhere:
+                self.direct.rows(
+                    "UPDATE subscriptions SET joined_xid = '9999999999' WHERE id = %s", made
+                )
             if one.was_sent_to:
                 self.direct.rows(
                     "INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason,"
@@ -246,8 +267,13 @@ class Played:
         claimed = await self.database.transact(
             sends.claim, owner=uuid4(), limit=100, lease=timedelta(minutes=1)
         )
-        results = [(send, objection(send) or SENT) for send in claimed]
+        results = [(send, objection(send) or self._sent(send)) for send in claimed]
         await self.database.transact(sends.settle, results=results)
+
+    def _sent(self, send: Send) -> Settled:
+        assert send.recipient is not None
+        is_dry = send.recipient.messageset_id in self.settings.rules.dry_runs
+        return Settled(outcome="dry-run", stage="post") if is_dry else SENT
 
 
 def told(simulation: Simulation) -> dict[Result, int]:
@@ -304,7 +330,7 @@ async def test_a_simulation_is_what_the_tick_then_does(
         played = Played(database, direct, world)
         await played.prepare()
         simulation = await database.read_snapshot(
-            simulate_now, schedule_id=played.schedule, settings=SETTINGS
+            simulate_now, schedule_id=played.schedule, settings=played.settings
         )
         rows, ended = await played.tick()
         assert told(simulation) == happened(rows)
@@ -333,7 +359,7 @@ async def test_days_are_what_their_ticks_then_do_one_after_the_other(
         blockon(Deferred.fromCoroutine(compared(world, days)))
 
     async def compared(world: WorldOfTicks, days: int) -> None:
-        quiet = evolve(world, under_way="none", paused=None)
+        quiet = evolve(world, under_way="none", paused=None, max_age=None)
         played = Played(database, direct, quiet)
         await played.prepare()
         now = await database.read(clock.now)
@@ -341,7 +367,7 @@ async def test_days_are_what_their_ticks_then_do_one_after_the_other(
             simulate_days,
             until=now + timedelta(days=days),
             zones=UTC,
-            settings=SETTINGS,
+            settings=played.settings,
         )
         # A second tick of the same moment would only skip what the first one had.
         at = await database.read_snapshot(
@@ -349,7 +375,7 @@ async def test_days_are_what_their_ticks_then_do_one_after_the_other(
             schedule_id=played.schedule,
             at=now + timedelta(days=days),
             zones=UTC,
-            settings=SETTINGS,
+            settings=played.settings,
         )
         await played.deliver()
         # The changes of the content are at rest by the first tick.

@@ -30,6 +30,7 @@ that says what the statement is for, and then the SQL::
 
 ``-- long``
     It may take minutes, as it reads all subscriptions, for example.
+
 ``-- tells: transaction``
     Its row has two more columns, ``transaction_id`` and ``pid``, for ``commits``. So no round trip
     is needed to find them before COMMIT.
