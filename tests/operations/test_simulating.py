@@ -31,7 +31,7 @@ from sbm.model.simulation import (
     sms_parts,
 )
 from sbm.model.time_zones import TimeZones
-from sbm.operations import simulating_days
+from sbm.operations import simulating_world
 from sbm.operations.refusals import WorldHasChanged, WrongValues
 from sbm.operations.simulating import simulate_now
 from sbm.operations.simulating_content import simulate_changes
@@ -576,7 +576,7 @@ async def test_too_many_ticks_with_members_are_refused(
     is_refused: bool,
 ) -> None:
     """The only member completes at once, or stays for two ticks."""
-    monkeypatch.setattr(simulating_days, "MOST_TICKS", 1)
+    monkeypatch.setattr(simulating_world, "MOST_TICKS", 1)
     world = WorldOfTicks(
         sets=[a_set(texts={(n, "eng_ZA"): "fine" for n in range(1, 4)})] * 3,
         members=[a_member(number=number)],
