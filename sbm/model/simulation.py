@@ -25,7 +25,7 @@ ALLOWED_CHANGE = 1
 MOST_DAYS = 31
 
 # How many ticks with members are simulated one after the other.
-MOST_TICKS = 10_000
+MOST_TICKS = 3_000
 
 # How many changes of the content are simulated together.
 MOST_CHANGES = 1000

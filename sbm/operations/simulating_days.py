@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from attrs import evolve
+from attrs import define, evolve, field
 
 from sbm.model.ids import BEFORE_ALL
 from sbm.model.simulation import (
@@ -186,26 +186,66 @@ async def _moments(
     WrongValues if there are too many.
     """
     slices = transaction.slices()
-    crons = await _crons(transaction, zones)
-    waiting = [one async for one in _first_moments(transaction, crons, world.now)]
-    waiting += [*_ends_of_pauses(world), *([] if asked_for is None else [asked_for])]
-    heapq.heapify(waiting)
-    latest: datetime | None = None
-    while waiting and waiting[0].at <= until:
-        moment = heapq.heappop(waiting)
-        if latest is not None and moment.at > latest:
-            world.join()
-        latest = moment.at
-        if not (moment.ends_pause or moment.is_asked_for):
-            following = crons[moment.schedule_id].next_after(moment.at)
-            if following is not None:
-                heapq.heappush(waiting, evolve(moment, at=following))
-            if asked_for is not None and moment == evolve(asked_for, is_asked_for=False):
-                continue
-        await world.look_up(moment)
-        yield moment
+    ticking = _Ticking(world=world, crons=await _crons(transaction, zones), until=until)
+    ticking.begin(world.now)
+    for one in (*_ends_of_pauses(world), *([] if asked_for is None else [asked_for])):
+        ticking.add(one)
+    while (moment := ticking.next()) is not None:
+        if asked_for is None or moment != evolve(asked_for, is_asked_for=False):
+            await world.look_up(moment)
+            yield moment
         if slices.is_over:
             await slices.next_turn()
+
+
+@define(eq=False, kw_only=True)
+class _Ticking:
+    """The ticks to come; a schedule without members has none until somebody joins it."""
+
+    world: World
+    crons: Mapping[int, ZonedCron]
+    until: datetime
+    _waiting: list[ComingTick] = field(factory=list, init=False)
+    _schedules: set[int] = field(factory=set, init=False)
+    _latest: datetime | None = field(default=None, init=False)
+
+    def add(self, moment: ComingTick) -> None:
+        """Add a tick, unless it comes too late."""
+        if moment.at <= self.until:
+            heapq.heappush(self._waiting, moment)
+
+    def begin(self, after: datetime) -> None:
+        """Let the clock tick for the schedules that have members, and for which it does not yet."""
+        for schedule_id, members in self.world.groups.items():
+            if members and schedule_id not in self._schedules:
+                self._tick_after(schedule_id, after)
+
+    def next(self) -> ComingTick | None:
+        """The next tick; those who went on at an earlier moment are members of it."""
+        if not self._waiting:
+            if self._latest is None:
+                return None
+            self.world.join()
+            self.begin(self._latest)
+            self._latest = None
+            return self.next()
+        if self._latest is not None and self._waiting[0].at > self._latest:
+            self.world.join()
+            self.begin(self._latest)
+        moment = heapq.heappop(self._waiting)
+        self._latest = moment.at
+        if not (moment.ends_pause or moment.is_asked_for):
+            self._schedules.discard(moment.schedule_id)
+            if self.world.groups.get(moment.schedule_id):
+                self._tick_after(moment.schedule_id, moment.at)
+        return moment
+
+    def _tick_after(self, schedule_id: int, moment: datetime) -> None:
+        cron = self.crons.get(schedule_id)
+        at = None if cron is None else cron.next_after(moment)
+        if at is not None:
+            self._schedules.add(schedule_id)
+            self.add(ComingTick(at=at, schedule_id=schedule_id))
 
 
 async def _crons(transaction: Transaction, zones: TimeZones) -> dict[int, ZonedCron]:
@@ -216,19 +256,6 @@ async def _crons(transaction: Transaction, zones: TimeZones) -> dict[int, ZonedC
         if told.cron is not None and zone is not None:
             crons[told.id] = ZonedCron(cron=told.cron, time_zone=zone)
     return crons
-
-
-async def _first_moments(
-    transaction: Transaction, crons: Mapping[int, ZonedCron], now: datetime
-) -> AsyncIterator[ComingTick]:
-    """The next tick of each schedule."""
-    slices = transaction.slices()
-    for schedule_id, cron in crons.items():
-        first = cron.next_after(now)
-        if first is not None:
-            yield ComingTick(at=first, schedule_id=schedule_id)
-        if slices.is_over:
-            await slices.next_turn()
 
 
 def _ends_of_pauses(world: World) -> Iterator[ComingTick]:

@@ -208,6 +208,7 @@ EXISTS (
 ), tick AS MATERIALIZED (
     SELECT {tick_and_those_before}
 ), waiting AS MATERIALIZED (
+    -- None of them is too old: this tick asks for their messages again.
     {waiting_ticks}
        AND waiting.schedule_id = %(schedule_id)s AND waiting.id IS DISTINCT FROM %(tick_id)s
 ), members AS NOT MATERIALIZED (
@@ -227,7 +228,7 @@ SELECT waiting.schedule_id, waiting.snapshot, waiting.created_at, waiting.expand
            waiting.skipped_by, before.snapshot AS before_snapshot,
            before.created_at AS before_created_at, before.skipped_by AS before_skipped_by
       FROM ticks waiting LEFT JOIN ticks before ON before.id = waiting.follows
-     WHERE waiting.state = 'expanding' AND is_too_old(waiting) IS NOT TRUE
+     WHERE waiting.state = 'expanding'
 
 -- part: is_live
 -- Whether the subscription s is owed a message, or will be as soon as a tick of "waiting" is

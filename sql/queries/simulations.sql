@@ -120,7 +120,7 @@ SELECT messageset_id, lang, next_sequence_number, {no_next_set} AS added, count(
 -- long
 -- The same of all active subscriptions on these schedules, whatever ticks they are members of.
 WITH waiting AS MATERIALIZED (
-    {waiting_ticks}
+    {waiting_ticks} AND is_too_old(waiting) IS NOT TRUE
 ), at_end AS MATERIALIZED (
     SELECT * FROM subscriptions
      WHERE active AND NOT completed AND process_status >= 0
@@ -141,7 +141,7 @@ SELECT s.schedule_id, s.messageset_id, s.lang, s.next_sequence_number, {no_next_
 -- All active subscriptions, or those of a set, by schedule, set, language and number. Those of a
 -- tick that is under way are live.
 WITH waiting AS MATERIALIZED (
-    {waiting_ticks}
+    {waiting_ticks} AND is_too_old(waiting) IS NOT TRUE
 )
 SELECT s.schedule_id, s.messageset_id, s.lang, s.next_sequence_number,
        COALESCE(s.metadata ->> 'prepend_next_delivery' <> '', false) AS is_prepended,
@@ -157,7 +157,7 @@ SELECT s.schedule_id, s.messageset_id, s.lang, s.next_sequence_number,
 -- long
 -- The next active subscriptions that have a prepend, by their ids.
 WITH waiting AS MATERIALIZED (
-    {waiting_ticks}
+    {waiting_ticks} AND is_too_old(waiting) IS NOT TRUE
 )
 SELECT s.id, s.identity, s.schedule_id, s.messageset_id, s.lang, s.next_sequence_number, {prepend},
        {is_live}
