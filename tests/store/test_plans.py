@@ -129,6 +129,16 @@ SCENARIOS: dict[str, tuple[Step, ...]] = {
     "many dead rows, statistics of the few": (Rows(), "DELETE FROM sends", LIVE, ANALYZE),
 }
 
+# They resemble others, and are only in the long form.
+LONG_SCENARIOS = {
+    "statistics of no sends, and many",
+    "statistics of a large and empty table",
+    "statistics of a large table with few sends",
+    "statistics of a time when all was claimed",
+    "statistics of a time when all was single",
+    "many rows of both lanes backing off, no statistics",
+    "many dead rows, statistics of the few",
+}
 
 # A transaction with an id and a record in the log. Its commit waits until the log is on the disk.
 COMMIT = "SELECT pg_current_xact_id()::text FROM pg_logical_emit_message(true, 'test', '')"
@@ -306,7 +316,16 @@ def fill(direct: Arranged, subscriptions: int) -> None:
 # All that is explained in one scenario is explained by the process that has made it.
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in SCENARIOS],
+    params=[
+        pytest.param(
+            name,
+            marks=[
+                pytest.mark.xdist_group(name),
+                *([pytest.mark.long] if name in LONG_SCENARIOS else []),
+            ],
+        )
+        for name in SCENARIOS
+    ],
 )
 def uri(request: Any, databases: Databases, filled: tuple[str, int]) -> Iterator[str]:
     """A database for all the statements: to explain them changes nothing but what is dead."""
