@@ -122,6 +122,7 @@ async def _world(
         now=await clock.now(transaction),
         staying=_by_place(staying),
         pauses=await send_pauses.list_open(transaction),
+        pause_reason=await simulations.find_pause_reason(transaction),
         following=following,
     )
     live: Counter[Standing] = Counter()
@@ -149,7 +150,7 @@ def _by_place(staying: Iterable[Staying]) -> dict[tuple[int, SetPosition], Stayi
 async def _put_prepended(
     transaction: Transaction, world: World, live: Counter[Standing], messageset_id: int | None
 ) -> None:
-    """Those with a prepend: their fate is decided by it until it was sent."""
+    """Those with a prepend: it decides what happens to them until it was sent."""
     after, slices = BEFORE_ALL, transaction.slices()
     while members := await simulations.list_prepended(
         transaction, limit=PAGE, after=after, messageset_id=messageset_id
@@ -160,7 +161,7 @@ async def _put_prepended(
             standing = Standing(
                 schedule_id=member.schedule_id,
                 position=member.position,
-                fate=None if verdict == world.contents.verdict(member.position) else verdict,
+                prepended=None if verdict == world.contents.verdict(member.position) else verdict,
             )
             world.put(standing, 1)
             if member.is_live:

@@ -25,19 +25,17 @@ from sbm.runtime.time_slices import TimeSlice
 from sbm.store import simulations
 from sbm.store.simulations import Staying
 
-PAUSED = "it was paused when the tick came"
-
 
 @frozen(kw_only=True)
 class Standing:
     """Where subscriptions stand, and on which schedule.
 
-    ``fate`` is what happens to those whose prepend decides it, until they get a message.
+    ``prepended`` is what happens to those with a prepend, until they get a message.
     """
 
     schedule_id: int
     position: SetPosition
-    fate: Verdict | None = None
+    prepended: Verdict | None = None
 
 
 @frozen(kw_only=True, order=True)
@@ -52,12 +50,16 @@ class ComingTick:
 
 @define(eq=False, kw_only=True)
 class World:
-    """All subscriptions as groups, and how ticks move them."""
+    """All subscriptions as groups, and how ticks move them.
+
+    ``pause_reason`` is what the ledger says of members whom a pause skips.
+    """
 
     contents: Contents
     now: datetime
     staying: dict[tuple[int, SetPosition], Staying]
     pauses: Sequence[SendPause]
+    pause_reason: str
     following: Mapping[int, simulations.FollowingSet]
     groups: dict[int, Counter[Standing]] = field(factory=lambda: defaultdict(Counter), init=False)
     # They joined while a tick was sent: only later ticks cover them.
@@ -125,7 +127,7 @@ class World:
                 if moment.ends_pause or all(one.on_ticks == "later" for one in pauses):
                     held.add(messageset_id)
                 else:
-                    results.skip(_group(standing, count))
+                    results.skip(_group(standing, count, self.pause_reason))
                 continue
             verdict, staying = self.verdict(standing)
             results.add(standing.position, verdict, count, staying)
@@ -142,7 +144,7 @@ class World:
 
     def verdict(self, standing: Standing) -> tuple[Verdict, Staying | None]:
         """What happens to those who stand there, and those of them who stay at the end."""
-        verdict = standing.fate or self.contents.verdict(standing.position)
+        verdict = standing.prepended or self.contents.verdict(standing.position)
         if not verdict.is_at_end:
             return verdict, None
         return verdict, self.staying.get((standing.schedule_id, standing.position))
@@ -152,7 +154,7 @@ class World:
     ) -> None:
         """Put subscriptions where they are after a tick."""
         if verdict.steps_to is not None:
-            self.put(evolve(standing, position=verdict.steps_to, fate=None), count)
+            self.put(evolve(standing, position=verdict.steps_to, prepended=None), count)
         elif not verdict.finishes:
             self.put(standing, count)
         elif following := self.following.get(standing.position.messageset_id):
@@ -172,7 +174,7 @@ class World:
         ]
 
 
-def _group(standing: Standing, count: int) -> MemberGroup:
+def _group(standing: Standing, count: int, reason: str) -> MemberGroup:
     return MemberGroup(
         schedule_id=standing.schedule_id,
         messageset_id=standing.position.messageset_id,
@@ -180,5 +182,5 @@ def _group(standing: Standing, count: int) -> MemberGroup:
         next_sequence_number=standing.position.next_sequence_number,
         is_prepended=False,
         count=count,
-        reason=PAUSED,
+        reason=reason,
     )

@@ -268,6 +268,11 @@ async def list_following_sets(transaction: Transaction) -> dict[int, FollowingSe
     return {one.messageset_id: one for one in found}
 
 
+async def find_pause_reason(transaction: Transaction) -> str:
+    """What the ledger says of members whom a pause skips."""
+    return await transaction.one(QUERIES.find_pause_reason, str)
+
+
 async def find_holds(
     transaction: Transaction, *, schedule_id: int, messagesets: Iterable[int]
 ) -> list[tuple[int, HoldReason]]:

@@ -114,10 +114,14 @@ schedule_id = (SELECT schedule_id FROM tick) AND active AND NOT completed AND pr
 -- Whether a simulated tick owes its member no send.
 is_settled OR is_paused OR is_spared OR is_too_old OR is_live
 
+-- part: was_paused
+-- Why a tick owes a member no send because of a pause.
+'it was paused when the tick came'
+
 -- part: why_skipped
 -- Why a tick does not owe its member a send.
 CASE WHEN is_settled THEN 'the Message Sender had the message of this tick already'
-                WHEN is_paused THEN 'it was paused when the tick came'
+                WHEN is_paused THEN {was_paused}
                 WHEN is_spared THEN 'the tick before it was still being sent'
                 WHEN is_too_old THEN 'it is older than max_age'
                 ELSE 'a message is already owed to the subscription' END

@@ -177,6 +177,11 @@ SELECT current.id AS messageset_id, following.id AS next_set_id,
        following.default_schedule_id AS schedule_id
   FROM messagesets current JOIN messagesets following ON following.id = current.next_set_id;
 
+-- name: find_pause_reason :one
+-- reads
+-- What the ledger says of members whom a pause skips.
+SELECT {was_paused} AS reason;
+
 -- name: find_holds :many
 -- reads
 -- Why a tick of the schedule could not leave now, for each of these sets of which it could not.

@@ -1,4 +1,4 @@
-"""The database as the rest of sbm sees it: ``transact``, over a small pool of connections."""
+"""The database as the rest of sbm sees it: transactions over a small pool of connections."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ class Database(Service):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run ``work(transaction, …)`` in a transaction and commit; only this and ``read`` do.
+        """Run ``work(transaction, …)`` in a transaction and commit it.
+
+        This, ``read``, ``read_snapshot`` and ``rehearse`` are all that begins a transaction.
 
         If ``work`` raises an error, the transaction is rolled back. It is started again if it loses
         a deadlock, finds its connection closed at BEGIN or without what it had prepared, or lost
