@@ -455,6 +455,16 @@ SELECT EXISTS (
        AND (lang = of_lang OR on_missing_translation <> 'next'))
 $$;
 
+CREATE FUNCTION public.has_places(of_set integer, of_lang text) RETURNS boolean
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET enable_seqscan TO 'off'
+    AS $$
+-- Whether the set has anything for readers in this language.
+BEGIN
+    RETURN EXISTS (SELECT FROM places(of_set, of_lang));
+END
+$$;
+
 CREATE FUNCTION public.hold_of(tick_id bigint, schedule_id integer, messageset_id integer) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -878,11 +888,16 @@ SELECT EXISTS (SELECT FROM unnest(needles) needle WHERE strpos(lower(told), need
 $$;
 
 CREATE FUNCTION public.next_place(of_set integer, of_lang text, from_number bigint) RETURNS TABLE(sequence_number integer, message_id integer, lang text)
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE ROWS 1 PARALLEL SAFE
+    SET enable_seqscan TO 'off'
     AS $$
 -- The first place from this number on; no row: the set has ended.
-SELECT * FROM places(of_set, of_lang) place
- WHERE place.sequence_number >= from_number ORDER BY place.sequence_number LIMIT 1
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT * FROM places(of_set, of_lang) place
+                  WHERE place.sequence_number >= from_number
+                  ORDER BY place.sequence_number LIMIT 1;
+END
 $$;
 
 CREATE FUNCTION public.note_content_changes() RETURNS trigger
@@ -1411,6 +1426,21 @@ CREATE FUNCTION public.unlinked_id(secret text, former uuid) RETURNS uuid
 -- The id that replaces this one in all rows: without the secret, which is not stored, neither leads
 -- to the other.
 SELECT member_send_id(secret, former)
+$$;
+
+CREATE FUNCTION public.was_sent_of(subscription_id uuid, messageset_id integer) RETURNS boolean
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET enable_seqscan TO 'off'
+    AS $$
+-- Whether a message of this set was sent to the subscription from here. An imported one may have
+-- been there for years; it does not go on to the next set when it is found at the end.
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM ledger
+         WHERE ledger.subscription_id = was_sent_of.subscription_id
+           AND ledger.messageset_id = was_sent_of.messageset_id
+           AND kind = 'next' AND (outcome IN ('sent', 'adopted', 'dry-run') OR is_assumed));
+END
 $$;
 
 CREATE FUNCTION public.was_skipped(skipped_by bigint[], messageset_id integer) RETURNS boolean

@@ -27,7 +27,7 @@ SCHEDULES_PER_PASS = 100
 
 # A tick of a million is expanded as fast as it is sent, not faster: many waiting sends make the
 # table large, and later sends slow. This number is some seconds of work for several daemons.
-MOST_WAITING = 10_000
+MOST_WAITING = 4_000
 
 # How often the clock checks whether a schedule waits for a moment later than its next one.
 REVIEW_SECONDS = 20.0

@@ -97,11 +97,13 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
     row = await transaction.maybe(QUERIES.expand_tick, _ExpandedRow, limit=limit, after=after)
     if row is None:
         return None
-    owed = len(row.owed)
-    if row.owed:
-        owed -= await transaction.execute(QUERIES.withdraw_sends, ids=row.owed)
-    if row.is_doubted and row.owed:
-        await lost_sends.doubt(transaction, limit=len(row.owed), only=row.owed)
+    owed = row.owed
+    if owed:
+        owed -= await transaction.execute(
+            QUERIES.withdraw_sends, tick_id=row.tick_id, after=row.after, up_to=row.up_to
+        )
+    if row.doubted:
+        await lost_sends.doubt(transaction, limit=len(row.doubted), only=row.doubted)
     return Chunk(
         tick_id=row.tick_id,
         schedule_id=row.schedule_id,
@@ -273,15 +275,20 @@ async def _open(
 
 @frozen(kw_only=True)
 class _ExpandedRow:
-    """A chunk, with the ids of the sends that are owed, before some of them are withdrawn."""
+    """A chunk before some of its sends are withdrawn: the members after one and up to another.
+
+    ``doubted`` are the ids of its sends if the Message Sender has to be asked about them first.
+    """
 
     tick_id: int
     schedule_id: int
     due_at: datetime
     is_first: bool
-    is_doubted: bool
+    after: UUID
+    up_to: UUID | None
     triggers: int
-    owed: list[UUID]
+    owed: int
+    doubted: list[UUID]
 
 
 def _stale(

@@ -141,7 +141,7 @@ which.messageset_id, s.next_sequence_number,
                 ELSE COALESCE(m.sequence_number, place.number) END AS claimed_number,
            CASE WHEN due.kind = 'next' AND m.id IS NULL
                 THEN CASE WHEN place.number IS NOT NULL THEN 'translation'
-                          WHEN NOT EXISTS (SELECT FROM places(s.messageset_id, s.lang) OFFSET 0)
+                          WHEN NOT has_places(s.messageset_id, s.lang)
                           THEN 'content'
                           WHEN has_changed_since(s.messageset_id, s.lang, LEAST(due.owed_at, now())
                                                  - %(content_settle)s::interval) THEN 'rest'
@@ -185,15 +185,6 @@ EXISTS (SELECT FROM messages m
                        OFFSET 0)
                OR EXISTS (SELECT FROM next_place(s.messageset_id, s.lang,
                                                  settled.sequence_number::bigint + 1))
-
--- part: was_sent_to
--- Whether a message of the set was sent to the subscription s from here. An imported one may have
--- been there for years; it does not go on to the next set when it is found at the end.
-EXISTS (
-               SELECT FROM ledger
-                WHERE ledger.subscription_id = s.id AND ledger.messageset_id = s.messageset_id
-                  AND kind = 'next' AND (outcome IN ('sent', 'adopted', 'dry-run') OR is_assumed)
-               OFFSET 0)
 
 -- part: no_next_set
 -- What is added to the reason at the end of a set if the subscription does not go on.

@@ -117,7 +117,7 @@ SELECT s.id AS subscription_id, s.messageset_id, ms.short_name, ms.next_set_id, 
        schedules.month_of_year, schedules.time_zone,
        COALESCE(schedules.send_hours, ms.send_hours)::text AS send_hours,
        COALESCE(coming.numbers, '{}') AS numbers, COALESCE(coming.langs, '{}') AS langs,
-       EXISTS (SELECT FROM places(s.messageset_id, s.lang)) AS has_content,
+       has_places(s.messageset_id, s.lang) AS has_content,
        live.state AS live_state, live.owed_at AS live_since, live.reason AS live_reason,
        hold_of(live.queue_tick_id, live.queue_schedule_id, live.queue_messageset_id) AS live_hold,
        (SELECT reason FROM pauses

@@ -79,11 +79,14 @@ SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
 -- queue, which may be held back. The limits of its schedule and set are the same for all sends of a
 -- queue: their rate, for how long messages may still leave, and when what is asked for becomes too
 -- old. A later tick of the schedule asks for it again. (A tick may have been expanded long after it
--- came, so the time of the tick counts, and not when its send was owed.)
+-- came, so the time of the tick counts, and not when its send was owed.) The rows are found again by
+-- their places in the table, which do not change while this transaction has locked them.
 WITH due AS MATERIALIZED (
-    SELECT id, kind, subscription_id, message_id, messageset_id, sequence_number, lang, owed_at,
-           tick_id, wanted_at, queue_schedule_id, queue_messageset_id
-      FROM sends WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND state = 'owed'
+    SELECT ctid AS place, id, kind, subscription_id, message_id, messageset_id, sequence_number,
+           lang, owed_at, tick_id, wanted_at, queue_schedule_id, queue_messageset_id
+      FROM (SELECT ctid, * FROM sends
+             WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) OFFSET 0) locked
+     WHERE state = 'owed'
 ), limits AS MATERIALIZED (
     SELECT queue.*, schedules.max_rate,
            leaves_for(queue.schedule_id, queue.messageset_id) AS leaves_for,
@@ -99,7 +102,7 @@ WITH due AS MATERIALIZED (
      CROSS JOIN LATERAL (
            SELECT LEAST(schedules.max_age, messagesets.max_age) AS max_age) least
 ), work AS MATERIALIZED (
-    SELECT due.id, s.id IS NOT NULL AS subscribed, s.active, s.completed, s.process_status,
+    SELECT due.place, s.id IS NOT NULL AS subscribed, s.active, s.completed, s.process_status,
            {content},
            s.schedule_id IS NOT NULL
            AND (s.schedule_id <> due.queue_schedule_id
@@ -126,8 +129,7 @@ WITH due AS MATERIALIZED (
     UPDATE sends
        SET queue_schedule_id = work.schedule_id,
            queue_messageset_id = COALESCE(work.messageset_id, queue_messageset_id)
-      FROM work
-     WHERE sends.id = ANY(ARRAY(SELECT id FROM work WHERE is_moved)) AND sends.id = work.id
+      FROM work WHERE sends.ctid = work.place AND is_moved
 )
 UPDATE sends
    SET state = 'claimed', attempt = sends.attempt + 1, owner = %(owner)s,
@@ -136,14 +138,14 @@ UPDATE sends
        messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
        sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend,
        message_version_id = work.version_id, is_fault = false
-  FROM work
- WHERE sends.id = ANY(ARRAY(SELECT id FROM work WHERE NOT is_moved)) AND sends.id = work.id
+  FROM work WHERE sends.ctid = work.place AND NOT is_moved
 RETURNING sends.id, sends.kind, sends.lane, sends.queue_schedule_id AS schedule_id, sends.tick_id,
-          work.max_rate, work.leaves_for, work.is_too_old, sends.attempt, sends.faults, sends.subscription_id,
-          sends.identity, sends.answers, work.subscribed, work.active, work.completed, work.process_status,
-          work.messageset_id, work.short_name, work.content_type, work.channel, work.lang,
-          work.sequence_number, work.text_content, work.metadata, work.file_name, work.prepend,
-          work.odd_prepend, work.lack, work.claimed_number,
+          work.max_rate, work.leaves_for, work.is_too_old, sends.attempt, sends.faults,
+          sends.subscription_id, sends.identity, sends.answers, work.subscribed, work.active,
+          work.completed, work.process_status, work.messageset_id, work.short_name,
+          work.content_type, work.channel, work.lang, work.sequence_number, work.text_content,
+          work.metadata, work.file_name, work.prepend, work.odd_prepend, work.lack,
+          work.claimed_number,
           (SELECT id::text FROM installation) AS installation_id;
 
 -- name: give_back_strays :exec
@@ -210,11 +212,13 @@ WITH outcomes AS MATERIALIZED (
       FROM subscriptions
      WHERE id = ANY(ARRAY(SELECT subscription_id FROM concerned WHERE kind = 'next'))
      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+), missing AS MATERIALIZED (
+    -- "NOT IN" is looked up in a hash table; a join might compare all with all.
+    SELECT id, subscription_id FROM concerned
+     WHERE kind = 'next' AND subscription_id NOT IN (SELECT id FROM held)
 ), locked AS MATERIALIZED (
-    SELECT concerned.id FROM concerned
-     WHERE kind = 'next'
-       AND NOT EXISTS (SELECT FROM held WHERE held.id = concerned.subscription_id)
-       AND EXISTS (SELECT FROM subscriptions WHERE id = concerned.subscription_id OFFSET 0)
+    SELECT id FROM missing
+     WHERE EXISTS (SELECT FROM subscriptions WHERE id = missing.subscription_id OFFSET 0)
 ), settled AS (
     DELETE FROM sends USING outcomes o
      WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
@@ -244,7 +248,7 @@ WITH outcomes AS MATERIALIZED (
            a.ends,
            a.ends OR a.steps AND NOT (
                {has_more}) AS finishes,
-           CASE WHEN a.ends THEN {was_sent_to} ELSE true END AS was_sent_to,
+           NOT a.ends OR was_sent_of(s.id, s.messageset_id) AS was_sent_to,
            CASE WHEN settled.delivered THEN settled.prepend END AS carried,
            settled.unaddressed AND NOT s.completed AS unaddressed
       FROM settled
@@ -254,7 +258,7 @@ WITH outcomes AS MATERIALIZED (
            LATERAL (SELECT settled.delivered AND stands AS steps,
                            settled.at_end AND stands AND s.active AND s.process_status >= 0
                        AND s.lang = settled.lang
-                       AND EXISTS (SELECT FROM places(s.messageset_id, s.lang) OFFSET 0)
+                       AND has_places(s.messageset_id, s.lang)
                        AND NOT EXISTS (SELECT FROM next_place(s.messageset_id, s.lang,
                                                               s.next_sequence_number))
                        AND NOT has_changed_since(s.messageset_id, s.lang,
@@ -290,16 +294,20 @@ WITH outcomes AS MATERIALIZED (
                         messageset_id, sequence_number, lang, attempts, outbound_id, owed_at,
                         first_attempt_at, actor, is_assumed, message_version_id, prepend)
     SELECT settled.id, tick_id, kind, outcome, stage,
-           CASE WHEN NOT settled.at_end THEN why
-                WHEN standing.ends IS NOT TRUE
+           CASE WHEN NOT at_end THEN why
+                WHEN ended.ends IS NOT TRUE
                 THEN 'the subscription, or the content of its set, changed meanwhile'
-                WHEN NOT was_sent_to
+                WHEN NOT ended.was_sent_to
                 THEN why || {no_next_set}
                 ELSE why END,
-           subscription_id, identity, messageset_id, settled.sequence_number, lang, attempt,
-           outbound_id, owed_at, first_attempt_at, actor, assumed, message_version_id,
-           settled.prepend
-      FROM settled LEFT JOIN standing ON standing.send_id = settled.id
+           subscription_id, identity, messageset_id, sequence_number, lang, attempt, outbound_id,
+           owed_at, first_attempt_at, actor, assumed, message_version_id, prepend
+      FROM settled
+      LEFT JOIN LATERAL (
+           -- For the few that are at the end: to compare all with all would be slow.
+           SELECT ends, was_sent_to FROM standing
+            WHERE settled.at_end AND standing.send_id = settled.id
+           OFFSET 0) ended ON true
 ), failures AS (
     INSERT INTO failed_tasks (send_id, kind, stage, reason, subscription_id, identity,
                               initiated_at, attempt, first_attempt_at, messageset_id,
@@ -429,15 +437,18 @@ WITH absent AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(absent)s)
         AS o (id uuid, attempt integer, token timestamptz, seconds double precision)
 ), before AS MATERIALIZED (
-    SELECT id, is_fault FROM sends WHERE id = ANY(ARRAY(SELECT id FROM absent))
+    SELECT sends.id, o.attempt, o.token, o.seconds, sends.is_fault
+      FROM sends JOIN absent o ON sends.id = o.id
+     WHERE sends.id = ANY(ARRAY(SELECT id FROM absent))
 ), owed AS (
     UPDATE sends
-       SET state = 'owed', unknown_since = NULL, due_at = now() + make_interval(secs => o.seconds),
-           reason = %(reason)s, faults = faults + sends.is_fault::integer, is_fault = false
-      FROM absent o JOIN before USING (id)
-     WHERE sends.id = ANY(ARRAY(SELECT id FROM absent)) AND sends.id = o.id
-       AND sends.attempt = o.attempt AND sends.unknown_since IS NOT NULL
-       AND sends.due_at = o.token
+       SET state = 'owed', unknown_since = NULL,
+           due_at = now() + make_interval(secs => before.seconds), reason = %(reason)s,
+           faults = faults + sends.is_fault::integer, is_fault = false
+      FROM before
+     WHERE sends.id = ANY(ARRAY(SELECT id FROM before)) AND sends.id = before.id
+       AND sends.attempt = before.attempt AND sends.unknown_since IS NOT NULL
+       AND sends.due_at = before.token
     RETURNING tick_id, before.is_fault AND faults = 1 AS is_first_fault
 ), watched AS MATERIALIZED (
     SELECT tick_id FROM watched_ticks

@@ -48,7 +48,7 @@ SELECT wanted.n, found.id, found.identity
        SELECT id, identity FROM judged s
         WHERE reason IS NOT DISTINCT FROM wanted.reason
           AND (wanted.reason IS NOT NULL OR wanted.stay IS NOT NULL OR NOT is_prepended)
-          AND (wanted.stay IS NULL OR wanted.stay <> {was_sent_to})
+          AND (wanted.stay IS NULL OR wanted.stay <> was_sent_of(s.id, s.messageset_id))
           AND wanted.places ? concat_ws(' ', messageset_id, lang, next_sequence_number)
         LIMIT 5) found;
 
@@ -68,7 +68,7 @@ SELECT n, id, identity
                ) wanted USING (messageset_id, lang, next_sequence_number)
          WHERE messageset_id = ANY(%(messagesets)s) AND reason IS NOT DISTINCT FROM wanted.why
            AND (wanted.why IS NOT NULL OR wanted.stay IS NOT NULL OR NOT is_prepended)
-           AND (wanted.stay IS NULL OR wanted.stay <> {was_sent_to})) ranked
+           AND (wanted.stay IS NULL OR wanted.stay <> was_sent_of(s.id, s.messageset_id))) ranked
  WHERE place <= 5;
 
 -- name: find_examples_of_set :many
@@ -86,7 +86,7 @@ SELECT n, id, identity
                ) wanted USING (messageset_id, lang, next_sequence_number)
          WHERE messageset_id = %(messageset_id)s AND s.active AND NOT s.completed
            AND s.process_status >= 0
-           AND (wanted.stay IS NULL OR wanted.stay <> {was_sent_to})) ranked
+           AND (wanted.stay IS NULL OR wanted.stay <> was_sent_of(s.id, s.messageset_id))) ranked
  WHERE place <= 5;
 
 -- name: find_contents :many
@@ -112,7 +112,7 @@ WITH {simulated_tick}, at_end AS MATERIALIZED (
        AND %(places)s::jsonb ? concat_ws(' ', messageset_id, lang, next_sequence_number)
 )
 SELECT messageset_id, lang, next_sequence_number, {no_next_set} AS added, count(*) AS count
-  FROM at_end s WHERE NOT {was_sent_to}
+  FROM at_end s WHERE NOT was_sent_of(s.id, s.messageset_id)
  GROUP BY messageset_id, lang, next_sequence_number;
 
 -- name: count_those_who_stay :many
@@ -132,7 +132,7 @@ SELECT s.schedule_id, s.messageset_id, s.lang, s.next_sequence_number, {no_next_
        {is_live}, count(*) AS count
   FROM at_end s
   LEFT JOIN sends live ON live.subscription_id = s.id AND live.kind = 'next'
- WHERE NOT {was_sent_to}
+ WHERE NOT was_sent_of(s.id, s.messageset_id)
  GROUP BY 1, 2, 3, 4, 5, 6;
 
 -- name: group_subscriptions :many

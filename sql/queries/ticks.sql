@@ -120,36 +120,37 @@ UPDATE ticks
        state = CASE WHEN expansion.triggers < %(limit)s THEN 'expanded' ELSE 'expanding' END,
        expanded_at = CASE WHEN expansion.triggers < %(limit)s THEN now() END
   FROM tick, expansion WHERE ticks.id = tick.id
-RETURNING ticks.id AS tick_id, expansion.triggers, ARRAY(SELECT id FROM owed) AS owed,
-          tick.is_doubted, tick.schedule_id, tick.due_at,
+RETURNING ticks.id AS tick_id, expansion.triggers, (SELECT count(*) FROM owed) AS owed,
+          CASE WHEN tick.is_doubted THEN ARRAY(SELECT id FROM owed) ELSE '{}' END AS doubted,
+          tick.schedule_id, tick.due_at, tick.expanded_up_to AS after, expansion.last AS up_to,
           tick.expanded_up_to = '00000000-0000-0000-0000-000000000000' AS is_first,
           pg_notify('sbm_sends', '');
 
 -- name: withdraw_sends :exec
--- Of the sends that were owed just now, in this transaction: if a member was sent another tick
--- since this one was opened, its send is skipped after all, and the ledger says so. That happens if
--- both ticks have waited for a service, for example. It is a statement of its own, because it has
--- to see all results that were settled up to now. To the statement before, a send that was settled
--- while it ran was neither live nor in the ledger. Results that were settled since are found by the
--- ids of the ledger, which grow independently of the clock; the times only limit the search, by a
--- day: a result has the time at which its transaction began. If the ids are not known, a result may
--- be a minute older than the tick; one in the future was written by a wrong clock, and no send is
--- skipped because of it.
-WITH theirs AS MATERIALIZED (
+-- Of the sends that this transaction has just owed to members of a tick, with subscriptions after
+-- %(after)s and up to %(up_to)s: if a member was sent another tick since this one was opened, its
+-- send is skipped after all, and the ledger says so. That happens if both ticks have waited for a
+-- service, for example. It is a statement of its own, because it has to see all results that were
+-- settled up to now. To the statement before, a send that was settled while it ran was neither live
+-- nor in the ledger. Results that were settled since are found by the ids of the ledger, which grow
+-- independently of the clock; the times only limit the search, by a day: a result has the time at
+-- which its transaction began. If the ids are not known, a result may be a minute older than the
+-- tick; one in the future was written by a wrong clock, and no send is skipped because of it.
+WITH this AS MATERIALIZED (
     SELECT id, created_at - interval '1 minute' AS opened_at, after_ledger_id,
-           LEAST(created_at + clock_reach(id), now()) - interval '1 day' AS since FROM ticks
-     WHERE id = ANY(ARRAY(SELECT tick_id FROM sends
-                           WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[])))))
+           LEAST(created_at + clock_reach(id), now()) - interval '1 day' AS since
+      FROM ticks WHERE id = %(tick_id)s
 ), withdrawn AS (
-    DELETE FROM sends USING theirs
-     WHERE sends.id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND theirs.id = sends.tick_id
+    DELETE FROM sends USING this
+     WHERE sends.subscription_id > %(after)s AND sends.subscription_id <= %(up_to)s
+       AND sends.kind = 'next' AND sends.tick_id = this.id
        AND EXISTS (
                SELECT FROM ledger
                 WHERE ledger.subscription_id = sends.subscription_id
-                  AND settled_at >= theirs.since AND kind = 'next' AND outcome <> 'skipped'
-                  AND CASE WHEN theirs.after_ledger_id IS NULL
-                           THEN settled_at BETWEEN theirs.opened_at AND clock_timestamp()
-                           ELSE ledger.id > theirs.after_ledger_id END
+                  AND settled_at >= this.since AND kind = 'next' AND outcome <> 'skipped'
+                  AND CASE WHEN this.after_ledger_id IS NULL
+                           THEN settled_at BETWEEN this.opened_at AND clock_timestamp()
+                           ELSE ledger.id > this.after_ledger_id END
                   AND (SELECT source FROM ticks other WHERE other.id = ledger.tick_id) <> 'single'
                OFFSET 0)
     RETURNING sends.id, sends.tick_id, sends.subscription_id, sends.identity

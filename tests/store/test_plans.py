@@ -190,6 +190,14 @@ class Plan:
                 found[name] = max(rows, found.get(name, 0))
         return found
 
+    @property
+    def compared(self) -> float:
+        """How many pairs of rows a join compared for nothing, if it compared all with all."""
+        return max(
+            node.get("Rows Removed by Join Filter", 0) * node["Actual Loops"]
+            for node in self.nodes()
+        )
+
 
 @define
 class Explaining:
@@ -380,6 +388,12 @@ def plans(uri: str) -> Iterator[Callable[..., list[Plan]]]:
         return explaining.plans
 
     with contextlib.closing(psycopg2.connect(uri)) as connection:
+        # A session reads the catalogue once, when it plans a function for the first time.
+        with connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT has_places(0, ''), was_sent_of(gen_random_uuid(), 0)"
+                "  FROM (VALUES (1)) one LEFT JOIN next_place(0, '', 0) ON true"
+            )
         yield explained
 
 
@@ -423,6 +437,7 @@ def assert_bounded(plans: list[Plan], rows: int, *, buffers: int) -> None:
         # A table of a few pages may be read as a whole: that is less than looking up a batch.
         most = max(3 * rows, 2 * len(BATCHES) * BATCH)
         assert all(seen <= most for seen in plan.rows.values()), (plan.query, plan.rows)
+        assert plan.compared <= most, (plan.query, plan.compared)
         assert plan.buffers <= 300 + buffers * rows, (plan.query, plan.buffers, plan.rows)
 
 
@@ -514,7 +529,6 @@ def test_whoever_stands_at_the_end_is_looked_up_in_the_ledger_by_subscription(
     finally:
         direct.rows("UPDATE messages SET sequence_number = -sequence_number")
     assert_bounded(claimed, BATCH, buffers=40)
-    assert any("ledger_" in scan for plan in settled for scan in plan.rows)
     # Besides, each leaves the index of those under way, and that counts twice.
     assert_bounded(settled, BATCH, buffers=250)
 
