@@ -13,10 +13,12 @@ SENTRY = ["sentry-sdk>=2"]
 TEST = [
     *SANDBOX,
     *SENTRY,
+    "axe-playwright-python",
     "greenlet",
     "hypothesis",
     "jsonschema-rs",
     "openapi-spec-validator",
+    "playwright",
     "psutil",
     "pytest",
     "pytest-cov",
@@ -53,8 +55,10 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "attrs",
+        "babel",  # the texts of the console, and numbers and dates in the reader's language
         "cryptography>=45",  # Argon2id; it comes with TLS anyway
         "httptools",  # parses the answers of the other services, in C
+        "jinja2",  # the pages of the console
         "klein",
         "multipart>=2",  # reads uploads as they come; treq brings it anyway
         "prometheus-client",  # writes the text format of /metrics
@@ -83,6 +87,7 @@ setup(
     package_dir={"sbm.sql": "sql"},
     package_data={
         "sbm": ["py.typed"],
+        "sbm.console": ["static/*", "templates/*.html", "translations/*.po"],
         "sbm.sandbox": ["*.json", "*.mp3", "*.ogg", "*.wav", "content/*"],
         "sbm.sql": ["**/*.sql"],
         "sbm.web.openapi": ["page.css"],

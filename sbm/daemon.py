@@ -16,6 +16,7 @@ from sbm.clients.metrics import MetricsApi
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
 from sbm.clients.voice_vendor.sftp import VoiceVendor
+from sbm.console import console
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.role import Role
 from sbm.pipeline.database_clock import DatabaseClock
@@ -47,6 +48,8 @@ from sbm.store.postgres.host_watch import HostWatch
 from sbm.store.postgres.notifications import Notifications
 from sbm.telemetry import Telemetry
 from sbm.web import api
+from sbm.web.http.origin import Proxies
+from sbm.web.http.passwords import Passwords
 from sbm.web.http.request import BoundedSite, RequestDrain
 from sbm.web.resources import probes
 
@@ -187,7 +190,19 @@ def _site(
 ) -> BoundedSite:
     """The API, on connections of its own."""
     config = shared.config
+    passwords = Passwords(database=database, reactor=shared.reactor)
+    pages = console.build(
+        database=database,
+        passwords=passwords,
+        proxies=Proxies(config.trusted_proxies),
+        telemetry=shared.telemetry,
+        timezone=config.timezone,
+        version=version("sbm"),
+        media_url=config.media_url or "",
+    )
     return api.build(
+        passwords=passwords,
+        console=pages.resource(),
         database=database,
         scheduling=config.scheduling,
         version=version("sbm"),

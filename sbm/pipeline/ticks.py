@@ -22,7 +22,7 @@ from sbm.store.postgres.errors import may_be_of_a_row, one_line
 from sbm.store.postgres.gated import Transactions
 from sbm.store.postgres.transaction import Transaction
 
-CHUNK = 1000
+CHUNK = 2000
 SCHEDULES_PER_PASS = 100
 
 # A tick of a million is expanded as fast as it is sent, not faster: many waiting sends make the

@@ -9,7 +9,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
+from twisted.web.resource import IResource
 from twisted.web.server import Request
+from werkzeug.exceptions import NotFound as WerkzeugNotFound
 from werkzeug.routing import Rule
 
 from sbm.model.role import Role
@@ -119,6 +121,7 @@ class Root:
     media: Media
     description: StaticDocument
     docs: StaticDocument
+    console: IResource | None = None
 
     @mounted.validator
     def _check_mounted(self, _attribute: Any, mounted: Mapping[str, Any]) -> None:
@@ -150,6 +153,24 @@ class Root:
     @app.route("/api/v1/openapi.json")
     def read_description(self, request: Request) -> bytes:
         return self.description.answer(request)
+
+    @app.route("/")
+    def find_console(self, request: Request) -> bytes:
+        return self.to_console(request)
+
+    @app.route("/console")
+    def to_console(self, request: Request) -> bytes:
+        if self.console is None:
+            raise WerkzeugNotFound
+        request.setResponseCode(303)
+        request.setHeader(b"Location", b"/console/")
+        return b""
+
+    @app.route("/console/", branch=True)
+    def open_console(self, request: Request) -> IResource:  # noqa: ARG002
+        if self.console is None:
+            raise WerkzeugNotFound
+        return self.console
 
     @app.route("/docs")
     def read_docs(self, request: Request) -> bytes:
@@ -192,6 +213,8 @@ def build(
     simulation: SimulationSettings | None = None,
     max_tokens: int = MAX_TOKENS,
     token_uses: TokenUses | None = None,
+    passwords: Passwords | None = None,
+    console: IResource | None = None,
 ) -> BoundedSite:
     """The site of the API.
 
@@ -203,7 +226,8 @@ def build(
     address the client uses. ``telemetry`` is shown by ``/metrics`` and the health check; its
     ``pending_metrics`` are sent to the Metrics API. ``timezone`` is that of the schedules.
     ``simulation`` has the settings that decide what is sent. A user has at most
-    ``max_tokens`` live tokens, and ``token_uses`` remembers which were used.
+    ``max_tokens`` live tokens, and ``token_uses`` remembers which were used. ``passwords`` are
+    those that the ``console`` uses, too, if there is one.
     """
     reactor = database.reactor
     simulation = simulation or SimulationSettings()
@@ -213,7 +237,7 @@ def build(
     )
     telemetry = telemetry or Telemetry()
     token_uses = token_uses or TokenUses(reactor=reactor)
-    passwords = Passwords(database=database, reactor=reactor)
+    passwords = passwords or Passwords(database=database, reactor=reactor)
     authentication = Authentication(
         database=database,
         passwords=passwords,
@@ -321,6 +345,7 @@ def build(
         media=Media(reactor=reactor, root=media_root),
         description=description(version),
         docs=docs(version),
+        console=console,
     )
     resource = site_root.app.resource()
     refusals = Refusals(

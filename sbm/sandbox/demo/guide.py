@@ -15,13 +15,14 @@ from sbm.sandbox.demo.terminal import Line, Span
 
 @frozen(kw_only=True)
 class Guide:
-    """The address of the sandbox, its token, and three commands to try.
+    """The address of the sandbox, the link to its console, its token, and three commands to try.
 
     ``messagesets`` are the message sets for the commands, as the API describes them: one, or none
     if the user has deleted it.
     """
 
     api: str
+    link: str = field(repr=False)
     token: str = field(repr=False)
     folder: str
     messagesets: Sequence[dict[str, Any]]
@@ -34,6 +35,7 @@ class Guide:
         yield ()
         yield ("good", "sbm is ready"), ("", " at "), ("title", self.api)
         yield ()
+        yield ("dim", "  console       "), ("", self.link), ("dim", "  (logs in once)")
         yield ("dim", "  admin token   "), ("", self.token)
         yield ("dim", "  data          "), ("", f"{self.folder} (sandbox.json, sbm.log, ...)")
         yield ("dim", "  to stop       "), ("", "Ctrl-C; the next run goes on from there")

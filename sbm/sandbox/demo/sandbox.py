@@ -42,7 +42,7 @@ from sbm.sandbox.stand_ins.scheduler import CallBacks
 from sbm.sandbox.stand_ins.servers import StandIns
 from sbm.settings.config import Config
 from sbm.settings.reading import ConfigError
-from sbm.store import users
+from sbm.store import console_sessions, users
 from sbm.store.postgres import migrations
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
@@ -110,6 +110,10 @@ def build(
     )
     service: Sequential = sandbox
     return service
+
+
+# The link to the console that is printed.
+LINK_LASTS = timedelta(days=1)
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -288,7 +292,7 @@ class Sandbox(Sequential):
             scheduler=self._stand_ins.scheduler,
         )
         await reporter.learn_lengths()
-        await self._be_ready(caller)
+        await self._be_ready(caller, await self._link(database))
         self._repeat("completed sets", COMPLETED_SECONDS, reporter.follow_ends)
         self._repeat("sums", SUM_SECONDS, reporter.sum_up)
         self._repeat("registration", REGISTRATION_SECONDS, hub.register_next)
@@ -314,6 +318,16 @@ class Sandbox(Sequential):
         write_secret(file, token + "\n")
         return token
 
+    async def _link(self, database: Database) -> str:
+        """A link to the console that logs the administrator in once, until tomorrow."""
+        found = await database.read(users.find_user_by_name, username=ADMIN)
+        if found is None or found[0].id is None:
+            return f"{self._api}/console/"  # its user was deleted
+        secret = await database.transact(
+            console_sessions.make_link, user_id=found[0].id, within=LINK_LASTS
+        )
+        return f"{self._api}/console/link?key={secret}"
+
     async def _load(self, caller: Caller, database: Database, hub: Hub) -> None:
         media_root = self._config.media_root
         assert media_root is not None
@@ -325,11 +339,12 @@ class Sandbox(Sequential):
             url = f"{caller.url}/subscriptions/request"
             self._say(f"Registered {registered} subscribers by POST {url}")
 
-    async def _be_ready(self, caller: Caller) -> None:
+    async def _be_ready(self, caller: Caller, link: str) -> None:
         """Show how to use the sandbox, on the terminal and in the file for programs."""
         urls = self._stand_ins.urls()
         contents = {
             "api": self._api,
+            "console": link,
             "token": caller.token,
             "database": self._postgres.uri(),
             **{name.removesuffix("_URL").lower(): url for name, url in urls.items()},
@@ -337,6 +352,7 @@ class Sandbox(Sequential):
         known = await caller.get("messageset/", short_name=BABY.short_name)
         guide = Guide(
             api=self._api,
+            link=link,
             token=caller.token,
             folder=str(self._folder),
             messagesets=known["results"],

@@ -1,0 +1,152 @@
+"""Actions: each says first what it will do to how many, and is done once, however often it is sent.
+
+A GET shows what would be done, with a form. The form carries what the user saw: its filter, and the
+counts. When it is sent, the counts are made again in the transaction of the change; if they differ,
+nothing is done, and the user sees the new ones. The key of the form is an Idempotency-Key: the
+answer is kept for a day, so a form that is sent twice leads to the result of the first time.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from hashlib import sha256
+
+from attrs import field, frozen
+
+from sbm.console.visit import View, Visit
+from sbm.model.text import one_line
+from sbm.store import idempotency
+from sbm.store.idempotency import KeyedRequest
+from sbm.store.postgres.transaction import Transaction
+from sbm.web.http.http_errors import Invalid
+
+MAX_KEY = 64
+
+
+@frozen(kw_only=True)
+class Proposal:
+    """What an action would do, in the words of the reader.
+
+    ``count`` is how many it concerns, and ``sentences`` say what happens to them. ``fields`` are
+    the hidden fields of the form: the filter, or what was chosen. ``seen`` is compared when the
+    form is sent: texts or numbers that must still be the same. ``undo`` says how it can be undone.
+    If there is an ``objection``, it cannot be done, and there is no button.
+    """
+
+    title: str
+    button: str
+    sentences: Sequence[str]
+    count: int
+    back: str
+    fields: Mapping[str, str] = field(factory=dict)
+    seen: Sequence[str | int | None] = ()
+    undo: str = ""
+    objection: str = ""
+    is_dangerous: bool = False
+    needs_reason: bool = True
+
+    @property
+    def mark(self) -> str:
+        """What the form carries, to notice that something has changed."""
+        told = json.dumps([self.count, *self.seen], default=str)
+        return sha256(told.encode("utf-8")).hexdigest()[:32]
+
+
+@frozen(kw_only=True)
+class Done:
+    """What was done, in a sentence, and the page that shows the result."""
+
+    sentence: str
+    place: str
+    # Called after the commit, once.
+    then: Callable[[], None] | None = None
+
+
+Propose = Callable[[Transaction], Awaitable[Proposal]]
+Perform = Callable[[Transaction], Awaitable[Done]]
+
+
+class HasChanged(Exception):
+    """What the user saw is not so any more; ``proposal`` is what would be done now."""
+
+    def __init__(self, proposal: Proposal) -> None:
+        super().__init__("it has changed since it was shown")
+        self.proposal = proposal
+
+
+async def show(visit: Visit, propose: Propose) -> View:
+    """The page that says what an action would do."""
+    return _page(await visit.read(propose))
+
+
+async def perform(visit: Visit, propose: Propose, work: Perform) -> View:
+    """Do it, if it is still what the user saw."""
+    keyed = _keyed(visit)
+    try:
+        done, is_new = await visit.change(
+            partial(_once, visit=visit, keyed=keyed, propose=propose, work=work)
+        )
+    except HasChanged as error:
+        return _page(error.proposal, has_changed=True)
+    if is_new and done.then is not None:
+        done.then()
+    return View(
+        status=303, goes_to=f"{done.place}{'&' if '?' in done.place else '?'}done={keyed.key}"
+    )
+
+
+async def sentence_of(visit: Visit) -> str | None:
+    """What the action did that has just led to this page, if it was one of this user."""
+    key = visit.query.get("done")
+    if not key or len(key) > MAX_KEY:
+        return None
+    found = await visit.change(idempotency.find_answer, request=_request(visit, key))
+    if found is None:
+        return None
+    return str(json.loads(found.body)["sentence"])
+
+
+async def _once(
+    transaction: Transaction, *, visit: Visit, keyed: KeyedRequest, propose: Propose, work: Perform
+) -> tuple[Done, bool]:
+    kept = await idempotency.find_answer(transaction, request=keyed)
+    if kept is not None:
+        told = json.loads(kept.body)
+        return Done(sentence=told["sentence"], place=told["place"]), False
+    proposal = await propose(transaction)
+    if proposal.objection or proposal.mark != visit.form.get("seen"):
+        raise HasChanged(proposal)
+    if proposal.needs_reason and not visit.reason:
+        raise Invalid({"reason": ["Say why: it is kept in the audit."]})
+    done = await work(transaction)
+    body = json.dumps({"sentence": one_line(done.sentence, most=500), "place": done.place})
+    await idempotency.keep_answer(
+        transaction, request=keyed, status=303, headers={}, body=body.encode("utf-8")
+    )
+    return done, True
+
+
+def _page(proposal: Proposal, *, has_changed: bool = False) -> View:
+    return View(
+        template="action.html",
+        values={"proposal": proposal, "has_changed": has_changed, "once": uuid.uuid4().hex},
+        status=409 if has_changed else 200,
+    )
+
+
+def _keyed(visit: Visit) -> KeyedRequest:
+    key = visit.form.get("once", "")
+    if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.isalnum():
+        raise Invalid({"once": ["The form has no key."]})
+    return _request(visit, key)
+
+
+def _request(visit: Visit, key: str) -> KeyedRequest:
+    told = f"console {visit.user.id} {key}".encode()
+    digest = sha256(told).digest()
+    return KeyedRequest(
+        user_id=visit.user.id, path="/console", key=key, digest=digest, fingerprint=digest
+    )

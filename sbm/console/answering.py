@@ -1,0 +1,251 @@
+"""How a request to the console gets its page, and the order of all checks.
+
+First the origin, then the session, the permission, and for a form where it comes from and its
+secret. Then the screen makes the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from attrs import field, frozen
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.web.server import Request
+
+from sbm.console import cookies, forms
+from sbm.console.rendering import Renderer, compressed
+from sbm.console.texts import preferred, translations
+from sbm.console.visit import View, Visit, go_to
+from sbm.model.user import NOBODY, User
+from sbm.operations.refusals import NoSuchRow, OperationRefused
+from sbm.store import console_sessions
+from sbm.store.console_sessions import ConsoleSession
+from sbm.store.postgres.database import Database
+from sbm.store.postgres.errors import DatabaseUnavailable
+from sbm.web.http import http_errors
+from sbm.web.http.api_request import content_of
+from sbm.web.http.bodies import FORM, parse
+from sbm.web.http.http_errors import Reason, Refusal
+from sbm.web.http.origin import Proxies
+from sbm.web.http.refused_requests import explain
+from sbm.web.http.targets import parameters_of
+
+LOGIN = "/console/login"
+
+# What the pages may load, and from where. Pictures and sounds may come from SBM_MEDIA_URL, too.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:{media};"
+    " media-src 'self'{media}; connect-src 'self'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'"
+)
+
+Handler = Callable[[Visit], Awaitable[View]]
+
+
+@frozen(kw_only=True)
+class PageNeeds:
+    """The permissions of a page: to see it, and to send its form. None: everybody logged in."""
+
+    get: str | None = None
+    post: str | None = None
+
+
+@frozen(eq=False, kw_only=True)
+class Pages:
+    """What all pages share. ``media_origin`` is where the files of messages are, if elsewhere."""
+
+    database: Database
+    proxies: Proxies
+    renderer: Renderer
+    media_origin: str = ""
+    _log: Logger = field(factory=Logger)
+
+    async def answer(
+        self,
+        request: Request,
+        needs: PageNeeds,
+        *,
+        get: Handler | None = None,
+        post: Handler | None = None,
+    ) -> bytes:
+        """Answer with the page that ``get`` or ``post`` makes, or with why there is none."""
+        language = preferred(cookies.language_of(request), request.getHeader("accept-language"))
+        visit: Visit | None = None
+        try:
+            origin = self.proxies.origin(request)
+            is_post = request.method == b"POST"
+            handler = post if is_post else get
+            session = await self._session(request, origin)
+            if session is None:
+                return await self._written(request, self._to_login(request, is_post), language)
+            visit = self._visit(request, session, origin, language)
+            if handler is None or request.method not in (b"GET", b"HEAD", b"POST"):
+                raise http_errors.MethodNotAllowed(request.method.decode("ascii", "replace"))
+            self._check(request, visit, needs.post if is_post else needs.get, is_post=is_post)
+            view = await handler(visit)
+        except CancelledError:
+            raise  # the browser has gone
+        except Exception as error:
+            view = self._told(request, error)
+        return await self._written(request, view, language, visit)
+
+    async def answer_stranger(
+        self, request: Request, handler: Callable[[Request, str], Awaitable[View]]
+    ) -> bytes:
+        """Answer a request that needs no session; the handler gets its origin."""
+        language = preferred(cookies.language_of(request), request.getHeader("accept-language"))
+        try:
+            view = await handler(request, self.proxies.origin(request))
+        except CancelledError:
+            raise
+        except Exception as error:
+            view = self._told(request, error)
+        return await self._written(request, view, language)
+
+    async def _session(self, request: Request, origin: str) -> ConsoleSession | None:
+        secret = cookies.session_of(request, origin)
+        if not secret:
+            return None
+        found = await self.database.read(console_sessions.find, secret=secret)
+        if found is not None and found.is_use_noted_long_ago:
+            await self.database.transact(console_sessions.note_use, session_id=found.id)
+        return found
+
+    @staticmethod
+    def _to_login(request: Request, is_post: bool) -> View:
+        """To the page that asks for the password, and back from there; what was sent is lost."""
+        explain(request, Reason(kind="no-session"))
+        place = request.path if is_post else request.uri
+        return go_to(LOGIN, next=place.decode("ascii", "replace"))
+
+    def _visit(
+        self, request: Request, session: ConsoleSession, origin: str, language: str
+    ) -> Visit:
+        form: Mapping[str, Any] = {}
+        if request.method == b"POST":
+            form = self.form_of(request)
+        return Visit(
+            session=session,
+            origin=origin,
+            path=request.path.decode("ascii", "replace"),
+            query=dict(parameters_of(request.uri)),
+            form=form,
+            language=language,
+            request_id=str(getattr(request, "request_id", "")),
+            request=request,
+            texts=translations(language),
+            database=self.database,
+        )
+
+    @staticmethod
+    def form_of(request: Request) -> Mapping[str, Any]:
+        """The fields of a form; raises TooLarge, Malformed or UnsupportedMediaType."""
+        if getattr(request, "is_too_large", False):
+            raise http_errors.TooLarge(request.body_limit)  # type: ignore[attr-defined]
+        value = parse(content_of(request), request.getHeader("content-type") or FORM).value
+        if not isinstance(value, dict):
+            raise http_errors.Malformed("The form has no fields.", kind="unreadable-body")
+        return value
+
+    @staticmethod
+    def _check(request: Request, visit: Visit, permission: str | None, *, is_post: bool) -> None:
+        """Raise Forbidden if the user may not do this, or if no page of ours has asked for it."""
+        if permission is not None and not visit.user.may(permission):
+            raise http_errors.Forbidden(permission)
+        if not is_post:
+            return
+        secret = cookies.session_of(request, visit.origin) or ""
+        told = str(visit.form.get("secret", ""))
+        if not forms.is_from_here(request, visit.origin):
+            raise ForeignForm
+        if not forms.is_secret(told, forms.secret_of(secret)):
+            raise ForeignForm
+
+    def _told(self, request: Request, error: Exception) -> View:
+        """The page that tells an error."""
+        if isinstance(error, DatabaseUnavailable):
+            return View(template="away.html", status=503, headers={"Retry-After": "5"})
+        if isinstance(error, OperationRefused) and not isinstance(error, Refusal):
+            status = 404 if isinstance(error, NoSuchRow) else 409
+            return View(template="refused.html", values={"told": [str(error)]}, status=status)
+        status = http_errors.status_of(error) or 500
+        explain(request, http_errors.reason_of(error))
+        if status == 500:
+            self._log.failure("a page of the console failed")
+        told = _sentences(http_errors.body_of(error)) if status != 500 else []
+        return View(template="refused.html", values={"told": told}, status=status)
+
+    async def _written(
+        self, request: Request, view: View, language: str, visit: Visit | None = None
+    ) -> bytes:
+        """Write the head of the answer, and return its body."""
+        request.setResponseCode(view.status)
+        for name, value in {**self._headers(), **view.headers}.items():
+            request.setHeader(name.encode("ascii"), value.encode("utf-8"))
+        if view.goes_to is not None:
+            request.setHeader(b"Location", quote(view.goes_to, safe="/?&=%:+,;@~!*'()").encode())
+            return b""
+        if view.stream is not None and request.method != b"HEAD":
+            await view.stream(request)
+            return b""
+        body = view.raw
+        if body is None:
+            body = self._rendered(request, view, language, visit).encode("utf-8")
+            request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
+        body, headers = compressed(body, request.getHeader("accept-encoding"))
+        for name, value in headers.items():
+            request.setHeader(name.encode("ascii"), value.encode("ascii"))
+        request.setHeader(b"Content-Length", b"%d" % len(body))
+        return body
+
+    def _rendered(self, request: Request, view: View, language: str, visit: Visit | None) -> str:
+        user: User = NOBODY if visit is None else visit.user
+        shared = {
+            "user": user,
+            "status": view.status,
+            "path": request.path.decode("ascii", "replace"),
+            "secret": self._secret(request, visit),
+            "is_part": request.getHeader("hx-request") == "true",
+        }
+        return self.renderer.render(view.template, language, {**shared, **view.values})
+
+    def _secret(self, request: Request, visit: Visit | None) -> str:
+        if visit is None:
+            return ""
+        session = cookies.session_of(request, visit.origin) or ""
+        return forms.masked(forms.secret_of(session))
+
+    def _headers(self) -> dict[str, str]:
+        media = f" {self.media_origin}" if self.media_origin else ""
+        return {
+            "Content-Security-Policy": _POLICY.format(media=media),
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "same-origin",
+            "X-Frame-Options": "DENY",
+            "Cross-Origin-Opener-Policy": "same-origin",
+        }
+
+
+class ForeignForm(http_errors.Forbidden):
+    """A form that no page of this session has made."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+
+def _sentences(body: Any) -> list[str]:
+    """The sentences in the body of a refusal, with the names of the fields before them."""
+    if isinstance(body, str):
+        return [body]
+    if isinstance(body, list | tuple):
+        return [sentence for one in body for sentence in _sentences(one)]
+    if isinstance(body, dict):
+        return [
+            sentence if name in ("detail", "non_field_errors") else f"{name}: {sentence}"
+            for name, one in body.items()
+            for sentence in _sentences(one)
+        ]
+    return []

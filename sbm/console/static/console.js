@@ -1,0 +1,18 @@
+// Small helps. Every page works without them.
+"use strict";
+
+// A form that is being sent is not sent again by a second click. (The server would do it once.)
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post") return;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "yes";
+});
+
+// The browser may show a page again as it was when it was left.
+window.addEventListener("pageshow", () => {
+  for (const form of document.forms) delete form.dataset.sent;
+});
