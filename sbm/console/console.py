@@ -56,7 +56,7 @@ class Console:
             return await self.pages.answer(request, PageNeeds(), get=self._missing)
         return self.files.answer(request, file)
 
-    @app.handle_errors(HTTPException)
+    @app.handle_errors(HTTPException)  # type: ignore[arg-type]
     async def unknown_path(self, request: Request, failure: Failure) -> bytes:  # noqa: ARG002
         return await self.pages.answer(request, PageNeeds(), get=self._missing, post=self._missing)
 

@@ -33,7 +33,8 @@ class Renderer:
         environment = self._environments.get(language)
         if environment is None:
             environment = self._environments[language] = self._environment(language)
-        return environment.get_template(template).render(values)
+        page: str = environment.get_template(template).render(values)
+        return page
 
     def _environment(self, language: str) -> Environment:
         environment = Environment(
@@ -75,7 +76,7 @@ class Shown:
 
     def number(self, value: float) -> str:
         """A number with separators."""
-        return format_decimal(value, locale=self.language)
+        return str(format_decimal(value, locale=self.language))
 
     def share(self, value: float, digits: int = 0) -> str:
         """A part of one, as a percentage."""

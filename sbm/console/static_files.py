@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import field, frozen
-from twisted.web.http import CACHED
+from twisted.web.http import NOT_MODIFIED
 from twisted.web.server import Request
 
 from sbm.console.rendering import compressed
@@ -47,7 +47,7 @@ class StaticFiles:
     def answer(request: Request, file: StaticDocument) -> bytes:
         """Answer with a file, compressed if the browser accepts that."""
         body = file.answer(request)
-        if not body or request.code == CACHED:
+        if not body or request.code == NOT_MODIFIED:
             return body
         body, headers = compressed(body, request.getHeader("accept-encoding"))
         if "Content-Encoding" in headers:

@@ -122,7 +122,8 @@ def _page(place: str, problem: str, *, status: int = 200, **values: Any) -> View
 
 
 def _given(request: Request, name: bytes) -> str:
-    return (request.args or {}).get(name, [b""])[0].decode("utf-8", "replace")
+    given: bytes = (request.args or {}).get(name, [b""])[0]
+    return given.decode("utf-8", "replace")
 
 
 def _inside(place: str) -> str:
