@@ -54,7 +54,7 @@ class Running:
         """Meanwhile the daemon cannot reach its database; ``direct`` can."""
         with lost(self.server_uri, self.direct):
             yield
-        eventually(lambda: _status(f"{self.url}/health/ready") == 200)
+        eventually(lambda: _status(f"{self.url}/readyz") == 200)
 
     def send(self, schedule: int) -> None:
         """Let a schedule tick, and wait until all is sent that it owes."""
