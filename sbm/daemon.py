@@ -17,6 +17,7 @@ from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
 from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.console import console
+from sbm.console.console import Console
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.role import Role
 from sbm.pipeline.database_clock import DatabaseClock
@@ -117,7 +118,13 @@ def assemble(
     telemetry.gate = shared.gate
     token_uses = TokenUses(reactor=reactor)
     sending = _no_sending(shared) if role == "api" else sending_services(shared, listeners)
-    site = _probes(shared) if role == "pipeline" else _site(shared, served, role, token_uses)
+    passwords = Passwords(database=served, reactor=reactor)
+    pages = _console(shared, served, passwords)
+    site = (
+        _probes(shared)
+        if role == "pipeline"
+        else _site(shared, served, role, token_uses, passwords, pages)
+    )
     ports = [Port(reactor=reactor, description=one, factory=site) for one in listen]
     under_way = Parallel(
         *sending.under_way,
@@ -130,6 +137,7 @@ def assemble(
             heard=shared.wakeups.by_channel(*(["pauses"] if role == "api" else [])),
             watch=watch,
         ),
+        *([] if role == "pipeline" else [pages.live]),
         RequestDrain(site),
     )
     work = Sequential(
@@ -185,21 +193,31 @@ def _probes(shared: SharedParts) -> BoundedSite:
     )
 
 
-def _site(
-    shared: SharedParts, database: Database, role: Role, token_uses: TokenUses
-) -> BoundedSite:
-    """The API, on connections of its own."""
+def _console(shared: SharedParts, database: Database, passwords: Passwords) -> Console:
+    """The pages for people, on the connections of the API."""
     config = shared.config
-    passwords = Passwords(database=database, reactor=shared.reactor)
-    pages = console.build(
+    return console.build(
         database=database,
         passwords=passwords,
         proxies=Proxies(config.trusted_proxies),
         telemetry=shared.telemetry,
         timezone=config.timezone,
         version=version("sbm"),
-        media_url=config.media_url or "",
+        media_url=config.media_url,
+        signs=lambda: shared.wakeups.calls + shared.telemetry.counts.total(),
     )
+
+
+def _site(
+    shared: SharedParts,
+    database: Database,
+    role: Role,
+    token_uses: TokenUses,
+    passwords: Passwords,
+    pages: Console,
+) -> BoundedSite:
+    """The API and the console, on connections of their own."""
+    config = shared.config
     return api.build(
         passwords=passwords,
         console=pages.resource(),

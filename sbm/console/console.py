@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
 from sbm.console.answering import PageNeeds, Pages
+from sbm.console.live import LiveParts
 from sbm.console.rendering import Renderer
 from sbm.console.screens.login import Login
 from sbm.console.screens.today import Today
@@ -43,6 +45,7 @@ class Console:
     pages: Pages
     screens: Mapping[str, Any]
     files: StaticFiles
+    live: LiveParts
 
     def resource(self) -> IResource:
         """The resource of the console, for the root of the site."""
@@ -55,6 +58,12 @@ class Console:
         if file is None:
             return await self.pages.answer(request, PageNeeds(), get=self._missing)
         return self.files.answer(request, file)
+
+    @app.route("/live/<name>")
+    async def listen(self, request: Request, name: str) -> bytes:
+        return await self.pages.answer(
+            request, PageNeeds(), get=partial(self.live.answer, name=name)
+        )
 
     @app.handle_errors(HTTPException)  # type: ignore[arg-type]
     async def unknown_path(self, request: Request, failure: Failure) -> bytes:  # noqa: ARG002
@@ -88,18 +97,30 @@ def build(
     timezone: ZoneInfo,
     version: str,
     media_url: str = "",
+    signs: Callable[[], float] = float,
 ) -> Console:
-    """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL."""
+    """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL.
+
+    ``signs`` returns another number whenever something has changed, as far as this process knows.
+    """
     media = urlsplit(media_url)
+    renderer = Renderer(zone=timezone, version=version)
     pages = Pages(
         database=database,
         proxies=proxies,
-        renderer=Renderer(zone=timezone, version=version),
+        renderer=renderer,
         media_origin=f"{media.scheme}://{media.netloc}" if media.netloc else "",
     )
     return Console(
         pages=pages,
         files=StaticFiles(),
+        live=LiveParts(
+            reactor=database.reactor,
+            database=database,
+            renderer=renderer,
+            parts={},
+            signs=signs,
+        ),
         screens={
             "": Login(
                 pages=pages,
