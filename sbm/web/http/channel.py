@@ -18,7 +18,7 @@ from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import complete, refusal
 from sbm.web.http.authors import request_id_of
 from sbm.web.http.http_errors import Reason
-from sbm.web.http.origin import fault_of_host
+from sbm.web.http.origin import fault_of_host, fault_of_target
 from sbm.web.http.targets import plain_target
 
 # A connection is read in small pieces: the smallest chunks that a piece of a body can be made of
@@ -256,7 +256,14 @@ class BoundedChannel(HTTPChannel):
             self.length = None  # tells Twisted that no request follows
             return
         headers = self.requests[-1].requestHeaders
+        codings = headers.getRawHeaders(b"transfer-encoding", [])
+        if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:
+            # A proxy may see another end of the body than Twisted, which ignores "identity".
+            self._refuse_unreadable()
+            self.length = None
+            return
         fault = fault_of_host(headers, is_needed=self._version == b"HTTP/1.1")
+        fault = fault or fault_of_target(self._path, headers)
         if fault:
             self.refuse(400, fault, kind="host")
             self.length = None

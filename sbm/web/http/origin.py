@@ -20,6 +20,8 @@ _HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[a-f0-9:.]+\])(:(?P<port>[0-9]{1,5}
 
 _USUAL_PORTS = {"http": "80", "https": "443"}
 
+_ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)", re.IGNORECASE)
+
 
 Network = IPv4Network | IPv6Network
 
@@ -103,6 +105,22 @@ def is_host(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def fault_of_target(target: bytes, headers: Headers) -> str:
+    """The error of a target that is a whole URL: its host is another one than that of Host."""
+    match = _ABSOLUTE.match(target)
+    if match is None:
+        return ""
+    scheme, host = (part.decode("latin-1").lower() for part in match.groups())
+    told = [one.decode("latin-1").lower() for one in headers.getRawHeaders(b"host", [])]
+    if [_without_usual_port(one, scheme) for one in told] == [_without_usual_port(host, scheme)]:
+        return ""
+    return "The host of the target is not that of the Host header."
+
+
+def _without_usual_port(host: str, scheme: str) -> str:
+    return host.removesuffix(f":{_USUAL_PORTS[scheme]}")
 
 
 def _checked(host: str, header: str) -> str:

@@ -15,17 +15,19 @@ from twisted.web.server import Request, Site
 from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import refusal
 from sbm.web.http.authors import REQUEST_ID_HEADER, request_id_of
+from sbm.web.http.body_limits import USUAL_BYTES, BodyLimits
 from sbm.web.http.channel import BoundedChannel, Limits, Phase
 from sbm.web.http.http_errors import NotStored, Reason
 from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.targets import plain_target
 from sbm.web.http.uploads import Upload, Uploads
 
-# JSON and forms.
-MAX_BODY_BYTES = 2**20
-
 # A body of up to so many bytes is kept in memory; a longer one in a file without a name.
 IN_MEMORY_BYTES = 2**16
+
+
+# These bytes, if they were encoded, become one that is in no path.
+_IN_NO_PATH = bytes.maketrans(b"\n/", b"\xff\xff")
 
 
 class BoundedRequest(Request):
@@ -39,7 +41,7 @@ class BoundedRequest(Request):
     channel: Any
     content: Any
     body_size = 0
-    body_limit = MAX_BODY_BYTES
+    body_limit = USUAL_BYTES
     upload: Upload | None = None
     request_id = ""
     is_waiting = False
@@ -71,7 +73,9 @@ class BoundedRequest(Request):
         if length == 0:
             self.content = BytesIO()
             return
-        uploads = self.channel.site.uploads
+        site = self.channel.site
+        self.body_limit = site.body_limits.of(plain_target(*self.channel.target))
+        uploads = site.uploads
         if uploads is not None:
             self._begin_upload(uploads)
         if length is not None and length > self.body_limit:
@@ -154,6 +158,7 @@ class BoundedSite(Site):
         limits: Limits | None = None,
         uploads: Uploads | None = None,
         refusals: Refusals | None = None,
+        body_limits: BodyLimits | None = None,
     ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             resource, requestFactory=BoundedRequest, timeout=None, reactor=reactor
@@ -161,6 +166,7 @@ class BoundedSite(Site):
         self.limits = limits or Limits()
         self.uploads = uploads
         self.refusals = refusals or Refusals(reactor=reactor)
+        self.body_limits = body_limits or BodyLimits()
         self._channels: set[BoundedChannel] = set()
         self._empty: Deferred[None] = succeed(None)
 
@@ -205,9 +211,12 @@ class BoundedSite(Site):
         return [b"http/1.1"]
 
     def getResourceFor(self, request: Any) -> Any:
-        """Find the resource; bytes of a path that are not UTF-8 match no path."""
+        """Find the resource.
+
+        Bytes of a path that are not UTF-8 match no path, and an encoded slash divides no parts.
+        """
         request.postpath = [
-            part.replace(b"\n", b"\xff").decode("utf-8", "replace").encode("utf-8")
+            part.translate(_IN_NO_PATH).decode("utf-8", "replace").encode("utf-8")
             for part in request.postpath
         ]
         return super().getResourceFor(request)  # type: ignore[no-untyped-call]
