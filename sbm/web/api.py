@@ -326,4 +326,11 @@ def build(
     refusals = Refusals(
         reactor=reactor, telemetry=telemetry, paths=Paths(describe(version)["paths"])
     )
-    return BoundedSite(resource, reactor, limits=limits, uploads=uploads, refusals=refusals)
+    return BoundedSite(
+        resource,
+        reactor,
+        limits=limits,
+        uploads=uploads,
+        refusals=refusals,
+        proxies=endpoint.proxies,
+    )

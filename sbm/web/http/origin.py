@@ -58,11 +58,14 @@ class Proxies:
         return f"{scheme}://{host}"
 
     def _trust(self, request: Request) -> bool:
+        return self.trusts(str(getattr(request.getClientAddress(), "host", None)))
+
+    def trusts(self, host: str) -> bool:
+        """Whether this address is that of a trusted proxy."""
         if not self.networks:
             return False
-        peer = getattr(request.getClientAddress(), "host", None)
         try:
-            address = ip_address(str(peer).partition("%")[0])
+            address = ip_address(host.partition("%")[0])
         except ValueError:  # a Unix socket's
             return False
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -16,8 +18,9 @@ from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import refusal
 from sbm.web.http.authors import REQUEST_ID_HEADER, request_id_of
 from sbm.web.http.body_limits import USUAL_BYTES, BodyLimits
-from sbm.web.http.channel import BoundedChannel, Limits, Phase
+from sbm.web.http.channel import CROWDED, BoundedChannel, Limits, Phase
 from sbm.web.http.http_errors import NotStored, Reason
+from sbm.web.http.origin import Proxies
 from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.targets import plain_target
 from sbm.web.http.uploads import Upload, Uploads
@@ -159,6 +162,7 @@ class BoundedSite(Site):
         uploads: Uploads | None = None,
         refusals: Refusals | None = None,
         body_limits: BodyLimits | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             resource, requestFactory=BoundedRequest, timeout=None, reactor=reactor
@@ -167,21 +171,55 @@ class BoundedSite(Site):
         self.uploads = uploads
         self.refusals = refusals or Refusals(reactor=reactor)
         self.body_limits = body_limits or BodyLimits()
+        self.proxies = proxies or Proxies()
         self._channels: set[BoundedChannel] = set()
         self._empty: Deferred[None] = succeed(None)
 
     def buildProtocol(self, addr: Any) -> Any:
-        """A channel; if there are too many, the one that has waited longest is closed."""
-        if len(self._channels) >= self.limits.connections and not self._make_room():
+        """A channel; if there are too many, the one that has waited longest is closed.
+
+        If all are busy, it is one of the spare ones; if these are busy, too, it is told at once.
+        """
+        address = self._counted_address(addr)
+        crowded = self._crowded(address)
+        if crowded and not self._make_room(lambda one: bool(one.crowded), self.limits.spare):
             overloaded = Overloaded()
-            reason = Reason(kind="connections")
+            reason = Reason(kind=crowded)
             self.refusals.refused(None, 503, reason, request_id=overloaded.request_id)
             return overloaded
         channel: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
         channel.limits = self.limits
         channel.since = self.reactor.seconds()
+        channel.crowded, channel.address = crowded, address
         self._channels.add(channel)
         return channel
+
+    def _crowded(self, address: str) -> str:
+        """Which limit a new connection from this address would exceed; empty: none."""
+        limits = self.limits
+        if address and not self._make_room(
+            lambda one: one.address == address and not one.crowded, limits.of_address
+        ):
+            return "connections-of-address"
+        if not self._make_room(lambda one: not one.crowded, limits.connections):
+            return "connections"
+        return ""
+
+    def _counted_address(self, addr: Any) -> str:
+        """What counts as the address of a client; empty for a proxy, and for a Unix socket.
+
+        Whoever has an address of IPv6 has a whole network of them.
+        """
+        host = str(getattr(addr, "host", "") or "")
+        if not host or self.proxies.trusts(host):
+            return ""
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return ""
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+            return str(IPv6Network((address, 64), strict=False))
+        return str(getattr(address, "ipv4_mapped", None) or address)
 
     def forget(self, channel: BoundedChannel) -> None:
         """Remove a closed channel."""
@@ -224,8 +262,14 @@ class BoundedSite(Site):
     def log(self, request: Any) -> None:
         """Write no access log."""
 
-    def _make_room(self) -> bool:
-        waiting = [one for one in self._channels if not one.is_working]
+    def _make_room(self, counts: Callable[[BoundedChannel], bool], most: int) -> bool:
+        """Whether one more of those that count may come; if need be, the oldest is closed."""
+        if len(self._channels) < most:
+            return True
+        counted = [one for one in self._channels if counts(one)]
+        if len(counted) < most:
+            return True
+        waiting = [one for one in counted if not one.is_working]
         if not waiting:
             return False
         oldest = min(waiting, key=lambda one: (one.phase, one.since))
@@ -253,7 +297,5 @@ class Overloaded(Protocol):
 
     def connectionMade(self) -> None:
         assert self.transport is not None
-        self.transport.write(
-            refusal(503, "Too many connections. Try again later.", request_id=self.request_id)
-        )
+        self.transport.write(refusal(503, CROWDED, request_id=self.request_id))
         self.transport.loseConnection()
