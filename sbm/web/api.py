@@ -214,15 +214,15 @@ def build(
     telemetry = telemetry or Telemetry()
     token_uses = token_uses or TokenUses(reactor=reactor)
     passwords = Passwords(database=database, reactor=reactor)
+    proxies = Proxies(trusted_proxies)
     authentication = Authentication(
         database=database,
         passwords=passwords,
         scheduler_tokens=scheduling.inbound_tokens,
         token_used=token_uses.note,
+        proxies=proxies,
     )
-    endpoint = Endpoint(
-        database=database, authentication=authentication, proxies=Proxies(trusted_proxies)
-    )
+    endpoint = Endpoint(database=database, authentication=authentication, proxies=proxies)
     callbacks = SchedulerCallbacks(reactor=reactor, scheduling=scheduling, telemetry=telemetry)
     uploads = None
     if media_root is not None:

@@ -46,9 +46,9 @@ class Limits:
 
     ``connections``: how many at once, and ``of_address``: from one address. ``spare``: how many
     more there may be, which only answer the probes, and tell all others to come again. Bytes: of
-    the request line, of one header, and of all headers. Seconds: from the first byte of a request to the end of its headers; then to the end
-    of its body; then to the end of the answer; between two requests; and the time in which a
-    client must close, if its request was not read.
+    the request line, of one header, and of all headers. Seconds: from the first byte of a request
+    to the end of its headers; then to the end of its body; then to the end of the answer; between
+    two requests; and the time in which a client must close, if its request was not read.
     """
 
     connections: int = 400

@@ -132,7 +132,7 @@ class Endpoint:
         needs_user: bool,
         answers: str | None,
     ) -> Reply:
-        origin = self.proxies.origin(request)
+        origin, address = self.proxies.origin(request), self.proxies.address(request)
         if not accepts(request.getHeader("accept"), answers):
             raise http_errors.NotAcceptable
         name = request.method.decode("ascii", "replace")
@@ -141,7 +141,9 @@ class Endpoint:
         content: bytes | None = None
 
         def admitted(user: User) -> ApiRequest:
-            made = ApiRequest.of(request, user, method=name, origin=origin, content=content)
+            made = ApiRequest.of(
+                request, user, method=name, origin=origin, address=address, content=content
+            )
             found.append(made)
             needs.check(user, "" if method is None else name)
             if method is None and name != "OPTIONS":

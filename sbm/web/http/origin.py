@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from attrs import frozen
 from twisted.web.http_headers import Headers
@@ -57,20 +57,42 @@ class Proxies:
             host = _with_port(host, port, scheme)
         return f"{scheme}://{host}"
 
-    def _trust(self, request: Request) -> bool:
-        return self.trusts(str(getattr(request.getClientAddress(), "host", None)))
+    def address(self, request: Request) -> str:
+        """The address of the client: the last one in X-Forwarded-For that is no trusted proxy.
 
-    def trusts(self, host: str) -> bool:
+        It is that of the connection if a stranger has sent the request. It is empty if it is not
+        known: behind a Unix socket, or a proxy that does not tell it.
+        """
+        address = _peer(request)
+        lines = request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
+        before = b",".join(lines).decode("latin-1").split(",") if self.trusts(address) else []
+        while before and self.trusts(address):
+            address = before.pop().strip()
+        return "" if self.trusts(address) else str(_parsed(address) or "")
+
+    def _trust(self, request: Request) -> bool:
+        return self.trusts(_peer(request))
+
+    def trusts(self, text: str) -> bool:
         """Whether this address is that of a trusted proxy."""
         if not self.networks:
             return False
-        try:
-            address = ip_address(host.partition("%")[0])
-        except ValueError:  # a Unix socket's
-            return False
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        return any(address in network for network in self.networks)
+        address = _parsed(text)
+        return address is not None and any(address in network for network in self.networks)
+
+
+def _peer(request: Request) -> str:
+    return str(getattr(request.getClientAddress(), "host", None) or "")
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:  # a Unix socket's
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
 
 
 def _host(request: Request) -> str:

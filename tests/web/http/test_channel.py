@@ -296,7 +296,9 @@ def test_one_address_has_a_part_of_the_connections() -> None:
 def test_an_address_closes_its_own_connections_first() -> None:
     house = SiteUnderTest(evolve(LIMITS, connections=4, of_address=2))
     others = house.client("192.0.2.2")
-    resting = [house.client("2001:db8::1"), house.client("2001:db8::2")]
+    resting = [house.client("2001:db8::1")]
+    house.clock.advance(1)
+    resting.append(house.client("2001:db8::2"))
     house.client("2001:db8::3")
     assert [client.aborted for client in (others, *resting)] == [False, True, False]
 
