@@ -51,6 +51,7 @@ from sbm.web.http.request import BoundedSite, RequestDrain
 from sbm.web.resources import probes
 
 PIPELINE_CONNECTIONS = 4
+PROMPT_CONNECTIONS = 3
 
 # How long stopping may take after the grace for work under way: to settle it, and to disconnect.
 SETTLING = timedelta(seconds=2)
@@ -93,6 +94,14 @@ def assemble(
         scheduling=mode,
         watch=watch,
     )
+    # Health and the calls that begin to send do not wait for lists and registrations.
+    prompt = Database(
+        reactor=reactor,
+        address=config.database,
+        size=PROMPT_CONNECTIONS,
+        scheduling=mode,
+        watch=watch,
+    )
     shared = SharedParts(
         config=config,
         reactor=reactor,
@@ -114,7 +123,9 @@ def assemble(
     telemetry.gate = shared.gate
     token_uses = TokenUses(reactor=reactor)
     sending = _no_sending(shared) if role == "api" else sending_services(shared, listeners)
-    site = _probes(shared) if role == "pipeline" else _site(shared, served, role, token_uses)
+    site = (
+        _probes(shared) if role == "pipeline" else _site(shared, served, prompt, role, token_uses)
+    )
     ports = [Port(reactor=reactor, description=one, factory=site) for one in listen]
     under_way = Parallel(
         *sending.under_way,
@@ -141,6 +152,7 @@ def assemble(
         services=(
             watch,
             served,
+            prompt,
             shared.database,
             *_metrics(shared),
             *([] if role == "pipeline" else [maintenance.tokens(shared, token_uses)]),
@@ -183,7 +195,7 @@ def _probes(shared: SharedParts) -> BoundedSite:
 
 
 def _site(
-    shared: SharedParts, database: Database, role: Role, token_uses: TokenUses
+    shared: SharedParts, database: Database, prompt: Database, role: Role, token_uses: TokenUses
 ) -> BoundedSite:
     """The API, on connections of its own."""
     config = shared.config
@@ -202,6 +214,7 @@ def _site(
         simulation=config.simulation,
         max_tokens=config.max_tokens,
         token_uses=token_uses,
+        prompt=prompt,
     )
 
 

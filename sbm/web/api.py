@@ -192,6 +192,7 @@ def build(
     simulation: SimulationSettings | None = None,
     max_tokens: int = MAX_TOKENS,
     token_uses: TokenUses | None = None,
+    prompt: Database | None = None,
 ) -> BoundedSite:
     """The site of the API.
 
@@ -203,7 +204,8 @@ def build(
     address the client uses. ``telemetry`` is shown by ``/metrics`` and the health check; its
     ``pending_metrics`` are sent to the Metrics API. ``timezone`` is that of the schedules.
     ``simulation`` has the settings that decide what is sent. A user has at most
-    ``max_tokens`` live tokens, and ``token_uses`` remembers which were used.
+    ``max_tokens`` live tokens, and ``token_uses`` remembers which were used. ``prompt`` are
+    connections that lists and registrations do not use.
     """
     reactor = database.reactor
     simulation = simulation or SimulationSettings()
@@ -222,7 +224,9 @@ def build(
         token_used=token_uses.note,
         proxies=proxies,
     )
-    endpoint = Endpoint(database=database, authentication=authentication, proxies=proxies)
+    endpoint = Endpoint(
+        database=database, authentication=authentication, proxies=proxies, prompt=prompt
+    )
     callbacks = SchedulerCallbacks(reactor=reactor, scheduling=scheduling, telemetry=telemetry)
     uploads = None
     if media_root is not None:
@@ -315,7 +319,7 @@ def build(
             ),
         },
         probes=Probes(
-            database=database,
+            database=prompt or database,
             exposition=PrometheusMetrics(telemetry=telemetry, version=version),
         ),
         media=Media(reactor=reactor, root=media_root),

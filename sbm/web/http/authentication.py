@@ -40,18 +40,22 @@ class Token:
 
     async def user(self, transaction: Transaction) -> User:
         """The active user of the token; raises Unauthenticated."""
-        digest = self._guard.digest("token", self._token)
         try:
             user = await self._find(transaction)
         except Unauthenticated as error:
-            self._guard.refuse(digest, self._address, error)
+            self._guard.refuse(self.digest, self._address, error)
             raise
-        self._guard.accept(digest)
+        self._guard.accept(self.digest)
         return user
+
+    @property
+    def digest(self) -> bytes:
+        """By what the token is known without being told."""
+        return self._guard.digest("token", self._token)
 
     def check(self) -> None:
         """Raise Unauthenticated or TooManyGuesses if it need not be looked up."""
-        self._guard.check(self._guard.digest("token", self._token), self._address)
+        self._guard.check(self.digest, self._address)
 
     async def _find(self, transaction: Transaction) -> User:
         found = await users.find_user_by_token(transaction, token=self._token)

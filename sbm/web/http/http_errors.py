@@ -168,8 +168,10 @@ class UnsupportedMediaType(RefusalWithDetail):
 class Busy(RefusalWithDetail):
     """Too many requests at once; nothing was begun."""
 
-    def __init__(self) -> None:
-        super().__init__("Too many passwords are being checked now; try again soon.")
+    def __init__(
+        self, detail: str = "Too many passwords are being checked now; try again soon."
+    ) -> None:
+        super().__init__(detail)
 
 
 class TooManyGuesses(RefusalWithDetail):
