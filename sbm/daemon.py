@@ -55,6 +55,7 @@ from sbm.web.http.request import BoundedSite, RequestDrain
 from sbm.web.resources import probes
 
 PIPELINE_CONNECTIONS = 4
+PROMPT_CONNECTIONS = 3
 
 # How long stopping may take after the grace for work under way: to settle it, and to disconnect.
 SETTLING = timedelta(seconds=2)
@@ -97,6 +98,14 @@ def assemble(
         scheduling=mode,
         watch=watch,
     )
+    # Health and the calls that begin to send do not wait for lists and registrations.
+    prompt = Database(
+        reactor=reactor,
+        address=config.database,
+        size=PROMPT_CONNECTIONS,
+        scheduling=mode,
+        watch=watch,
+    )
     shared = SharedParts(
         config=config,
         reactor=reactor,
@@ -118,12 +127,10 @@ def assemble(
     telemetry.gate = shared.gate
     token_uses = TokenUses(reactor=reactor)
     sending = _no_sending(shared) if role == "api" else sending_services(shared, listeners)
-    passwords = Passwords(database=served, reactor=reactor)
-    pages = _console(shared, served, passwords)
-    site = (
-        _probes(shared)
+    site, live = (
+        (_probes(shared), [])
         if role == "pipeline"
-        else _site(shared, served, role, token_uses, passwords, pages)
+        else _site(shared, served, prompt, role, token_uses)
     )
     ports = [Port(reactor=reactor, description=one, factory=site) for one in listen]
     under_way = Parallel(
@@ -137,7 +144,7 @@ def assemble(
             heard=shared.wakeups.by_channel(*(["pauses"] if role == "api" else [])),
             watch=watch,
         ),
-        *([] if role == "pipeline" else [pages.live]),
+        *live,
         RequestDrain(site),
     )
     work = Sequential(
@@ -152,6 +159,7 @@ def assemble(
         services=(
             watch,
             served,
+            prompt,
             shared.database,
             *_metrics(shared),
             *([] if role == "pipeline" else [maintenance.tokens(shared, token_uses)]),
@@ -209,16 +217,13 @@ def _console(shared: SharedParts, database: Database, passwords: Passwords) -> C
 
 
 def _site(
-    shared: SharedParts,
-    database: Database,
-    role: Role,
-    token_uses: TokenUses,
-    passwords: Passwords,
-    pages: Console,
-) -> BoundedSite:
-    """The API and the console, on connections of their own."""
+    shared: SharedParts, database: Database, prompt: Database, role: Role, token_uses: TokenUses
+) -> tuple[BoundedSite, Sequence[IService]]:
+    """The API and the console, on connections of their own; and the services that they need."""
     config = shared.config
-    return api.build(
+    passwords = Passwords(database=database, reactor=shared.reactor)
+    pages = _console(shared, database, passwords)
+    site = api.build(
         passwords=passwords,
         console=pages.resource(),
         database=database,
@@ -235,7 +240,9 @@ def _site(
         simulation=config.simulation,
         max_tokens=config.max_tokens,
         token_uses=token_uses,
+        prompt=prompt,
     )
+    return site, [pages.live]
 
 
 def _metrics(shared: SharedParts) -> Iterable[IService]:
