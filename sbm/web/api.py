@@ -26,7 +26,7 @@ from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from sbm.web.description import describe, description, docs
 from sbm.web.http.authentication import Authentication
-from sbm.web.http.channel import Limits
+from sbm.web.http.connection_limits import Limits
 from sbm.web.http.endpoint import Endpoint, new_app
 from sbm.web.http.origin import Network, Proxies
 from sbm.web.http.passwords import Passwords

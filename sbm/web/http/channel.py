@@ -6,10 +6,8 @@ Times are absolute: a client does not get more time if it sends a byte now and t
 from __future__ import annotations
 
 import re
-from enum import IntEnum
 from typing import Any
 
-from attrs import frozen
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.web.http import HTTPChannel
 from zope.interface import implementer
@@ -17,6 +15,7 @@ from zope.interface import implementer
 from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import complete, refusal
 from sbm.web.http.authors import request_id_of
+from sbm.web.http.connection_limits import Limits, Phase
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import fault_of_host, fault_of_target
 from sbm.web.http.targets import plain_target
@@ -35,45 +34,6 @@ CROWDED = "Too many connections. Try again later."
 
 # What a load balancer asks: it must hear the truth while there are too many clients.
 PROBES = frozenset({b"/livez", b"/readyz"})
-
-# For how long a connection may say nothing, or be slow, if there are too many.
-SPARE_SECONDS = 5
-
-
-@frozen(kw_only=True)
-class Limits:
-    """The limits of a connection.
-
-    ``connections``: how many at once, and ``of_address``: from one address. ``spare``: how many
-    more there may be, which only answer the probes, and tell all others to come again. Bytes: of
-    the request line, of one header, and of all headers. Seconds: from the first byte of a request
-    to the end of its headers; then to the end of its body; then to the end of the answer; between
-    two requests; and the time in which a client must close, if its request was not read.
-    """
-
-    connections: int = 400
-    of_address: int = 200
-    spare: int = 40
-    line_bytes: int = 4094
-    header_bytes: int = 8190
-    headers_bytes: int = 2**15
-    headers: int = 100
-    header_seconds: float = 20
-    body_seconds: float = 60
-    upload_seconds: float = 900
-    answer_seconds: float = 900
-    idle_seconds: float = 75
-    linger_seconds: float = 15
-
-
-class Phase(IntEnum):
-    """The state of a connection. If there are too many, the lowest states are closed first."""
-
-    IDLE = 0
-    CLOSING = 1
-    HEADERS = 2
-    BODY = 3
-    ANSWER = 4
 
 
 @implementer(IHalfCloseableProtocol)
@@ -373,7 +333,7 @@ class BoundedChannel(HTTPChannel):
     @property
     def _header_seconds(self) -> float:
         seconds = self.limits.header_seconds
-        return min(seconds, SPARE_SECONDS) if self.crowded else seconds
+        return min(seconds, self.limits.spare_seconds) if self.crowded else seconds
 
     @property
     def _is_probe(self) -> bool:

@@ -18,7 +18,8 @@ from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import refusal
 from sbm.web.http.authors import REQUEST_ID_HEADER, request_id_of
 from sbm.web.http.body_limits import USUAL_BYTES, BodyLimits
-from sbm.web.http.channel import CROWDED, BoundedChannel, Limits, Phase
+from sbm.web.http.channel import CROWDED, BoundedChannel
+from sbm.web.http.connection_limits import Limits, Phase
 from sbm.web.http.http_errors import NotStored, Reason
 from sbm.web.http.origin import Proxies
 from sbm.web.http.refused_requests import Refusals

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from sbm.web.http.channel import Limits
+from sbm.web.http.connection_limits import Limits
 from sbm.web.http.origin import Proxies
 from sbm.web.http.request import BoundedSite
 

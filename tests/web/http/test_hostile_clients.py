@@ -340,7 +340,7 @@ async def test_a_client_that_asks_with_too_large_a_body_may_not_go_on(api: Api) 
 async def test_clients_that_say_nothing_do_not_keep_others_out(
     database_uri: str, tmp_path: Path
 ) -> None:
-    from sbm.web.http.channel import Limits
+    from sbm.web.http.connection_limits import Limits
 
     async with served(database_uri, tmp_path, limits=Limits(connections=3)) as api:
         silent = [await connected(api) for _ in range(10)]
