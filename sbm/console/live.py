@@ -153,7 +153,7 @@ class LiveParts(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def answer(self, visit: Visit, name: str) -> View:
-        """A stream of a part; or the part alone, if that is wanted, or there are too many streams."""
+        """A stream of a part; the part alone if that is wanted, or there are too many streams."""
         part, key = self._parts.get(name), visit.query.get("key", "")
         if part is None or len(key) > _MAX_KEY:
             raise NotFound
