@@ -62,8 +62,7 @@ class Proposal:
     @property
     def mark(self) -> str:
         """What the form carries, to notice that something has changed."""
-        told = json.dumps([self.count, *self.seen], default=str)
-        return sha256(told.encode("utf-8")).hexdigest()[:32]
+        return _mark([self.count, *self.seen])
 
 
 @frozen(kw_only=True)
@@ -124,6 +123,11 @@ async def perform(
     )
 
 
+def seen_as(*seen: str | int | None) -> str:
+    """What a form carries that nobody is shown a proposal for: the same as ``Proposal.mark``."""
+    return _mark([0, *seen])
+
+
 async def sentence_of(visit: Visit) -> str | None:
     """What the action did that has just led to this page, if it was one of this user."""
     key = visit.query.get("done")
@@ -174,6 +178,10 @@ def _page(
         values={**proposal.values, **shown},
         status=409 if has_changed else 400 if errors else 200,
     )
+
+
+def _mark(seen: Sequence[str | int | None]) -> str:
+    return sha256(json.dumps(seen, default=str).encode("utf-8")).hexdigest()[:32]
 
 
 def _keyed(visit: Visit) -> KeyedRequest:

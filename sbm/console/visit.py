@@ -48,19 +48,21 @@ def go_to(path: str, **parameters: str) -> View:
 class Visit:
     """A request of a user who is logged in.
 
-    ``query`` has the parameters of the address, and ``form`` the fields of a form that was sent.
+    ``query`` has the parameters of the address, and ``form`` the fields of a form that was sent;
+    ``files`` are those of its fields that are no text.
     """
 
     session: ConsoleSession
     origin: str
     path: str
     query: Mapping[str, str]
-    form: Mapping[str, str]
     language: str
     request_id: str
     request: Request
     texts: NullTranslations
     _database: Database
+    form: Mapping[str, str] = field(factory=dict)
+    files: Mapping[str, Any] = field(factory=dict)
 
     @property
     def user(self) -> User:
