@@ -17,21 +17,43 @@ from werkzeug.routing import RequestRedirect, Rule
 
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.rendering import Renderer
+from sbm.console.screens.accounts import Accounts
+from sbm.console.screens.audit_trail import AuditTrail
+from sbm.console.screens.help_pages import HelpPages
+from sbm.console.screens.intake_account import IntakeAccount
 from sbm.console.screens.login import Login
+from sbm.console.screens.operations import Operations
+from sbm.console.screens.sends_control import SendsControl
+from sbm.console.screens.session_pages import SessionPages
 from sbm.console.screens.today import Today
+from sbm.console.screens.token_pages import TokenPages
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit, go_to
+from sbm.model.user import MAX_TOKENS
+from sbm.operations.undoing import UndoRules
+from sbm.runtime.wakeups import Wakeups
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from sbm.web.http.http_errors import NoSuchPath
 from sbm.web.http.origin import Proxies
 from sbm.web.http.passwords import Passwords
 
+# The settings of a service whose Scheduler does not make the ticks.
+DEFAULT_RULES = UndoRules()
+
 # The classes with routes of their own, by the path below which these routes lie.
 SCREENS: Mapping[str, type[Any]] = {
     "": Login,
     "/": Today,
+    "/operations": Operations,
+    "/operations/pauses": SendsControl,
+    "/help": HelpPages,
+    "/audit": AuditTrail,
+    "/users": Accounts,
+    "/tokens": TokenPages,
+    "/sessions": SessionPages,
+    "/intake": IntakeAccount,
 }
 
 
@@ -95,10 +117,19 @@ def build(
     timezone: ZoneInfo,
     version: str,
     media_url: str = "",
+    wakeups: Wakeups | None = None,
+    undo_rules: UndoRules = DEFAULT_RULES,
+    max_tokens: int = MAX_TOKENS,
 ) -> Console:
-    """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL."""
+    """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL.
+
+    ``wakeups`` are woken after the commit of work for the pipeline. Changes are undone by the
+    ``undo_rules``, and a user has at most ``max_tokens`` live tokens.
+    """
     media = urlsplit(media_url)
     files = StaticFiles()
+    wakeups = wakeups or Wakeups.of(database.reactor)
+    throttle = Throttle(reactor=database.reactor)
     pages = Pages(
         database=database,
         proxies=proxies,
@@ -112,9 +143,17 @@ def build(
             "": Login(
                 pages=pages,
                 passwords=passwords,
-                throttle=Throttle(reactor=database.reactor),
+                throttle=throttle,
                 telemetry=telemetry,
             ),
             "/": Today(pages=pages),
+            "/operations": Operations(pages=pages, telemetry=telemetry),
+            "/operations/pauses": SendsControl(pages=pages, wake=wakeups.pauses.wake),
+            "/help": HelpPages(pages=pages),
+            "/audit": AuditTrail(pages=pages, rules=undo_rules),
+            "/users": Accounts(pages=pages, passwords=passwords),
+            "/tokens": TokenPages(pages=pages, max_tokens=max_tokens),
+            "/sessions": SessionPages(pages=pages, passwords=passwords, throttle=throttle),
+            "/intake": IntakeAccount(pages=pages),
         },
     )

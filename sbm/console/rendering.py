@@ -60,6 +60,7 @@ class Renderer:
             clock=shown.clock,
             ago=shown.ago,
             duration=shown.duration,
+            lasting=shown.lasting,
         )
         environment.globals.update(
             language=language,
@@ -109,6 +110,10 @@ class Shown:
     def duration(self, value: timedelta) -> str:
         """A length of time, in its largest unit."""
         return format_timedelta(value, locale=self.language)
+
+    def lasting(self, seconds: float) -> str:
+        """A length of time in seconds, in its largest unit."""
+        return self.duration(timedelta(seconds=seconds))
 
 
 def compressed(body: bytes, accepted: str | None) -> tuple[bytes, dict[str, str]]:
