@@ -15,7 +15,7 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect, Rule
 
-from sbm.console.answering import PageNeeds, Pages
+from sbm.console.answering import Handler, PageNeeds, Pages
 from sbm.console.rendering import Renderer
 from sbm.console.screens.accounts import Accounts
 from sbm.console.screens.audit_trail import AuditTrail
@@ -81,7 +81,7 @@ class Console:
 
     @app.handle_errors(HTTPException)  # type: ignore[arg-type]
     async def unknown_path(self, request: Request, failure: Failure) -> bytes:
-        get = self._missing
+        get: Handler = self._missing
         if isinstance(failure.value, RequestRedirect):  # only the slash at the end is missing
             get = self._with_slash
         return await self.pages.answer(request, PageNeeds(), get=get, post=self._missing)
