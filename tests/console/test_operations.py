@@ -72,8 +72,9 @@ async def test_what_is_wrong_comes_first_with_what_to_do(site: Served, reader: R
     site.direct.rows(DAEMON, "2 minutes", "", WELL)
     site.direct.rows(DAEMON, "1 second", "", AWAY)
     owe(site, "unknown", "2 hours")
-    site.direct.rows("INSERT INTO scheduler_calls (kind, target, state) VALUES ('schedule', '9',"
-                     " 'refused')")
+    site.direct.rows(
+        "INSERT INTO scheduler_calls (kind, target, state) VALUES ('schedule', '9', 'refused')"
+    )
     page = await reader.get(PLACE)
     told = wrong(reader)
     assert [one.partition(" What to do")[0] for one in told] == [
