@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Rule
+from werkzeug.routing import RequestRedirect, Rule
 
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.rendering import Renderer
@@ -29,12 +29,13 @@ from sbm.console.screens.today import Today
 from sbm.console.screens.token_pages import TokenPages
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
-from sbm.console.visit import View, Visit
+from sbm.console.visit import View, Visit, go_to
 from sbm.model.user import MAX_TOKENS
 from sbm.operations.undoing import UndoRules
 from sbm.runtime.wakeups import Wakeups
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
+from sbm.web.http.http_errors import NoSuchPath
 from sbm.web.http.origin import Proxies
 from sbm.web.http.passwords import Passwords
 
@@ -73,17 +74,23 @@ class Console:
 
     @app.route("/static/<name>")
     async def static(self, request: Request, name: str) -> bytes:
-        file = self.files.find(name)
-        if file is None:
-            return await self.pages.answer(request, PageNeeds(), get=self._missing)
-        return self.files.answer(request, file)
+        async def answered(request: Request, _origin: str) -> View:
+            return self.files.view(request, name)
+
+        return await self.pages.answer_stranger(request, answered)
 
     @app.handle_errors(HTTPException)  # type: ignore[arg-type]
-    async def unknown_path(self, request: Request, failure: Failure) -> bytes:  # noqa: ARG002
-        return await self.pages.answer(request, PageNeeds(), get=self._missing, post=self._missing)
+    async def unknown_path(self, request: Request, failure: Failure) -> bytes:
+        get = self._missing
+        if isinstance(failure.value, RequestRedirect):  # only the slash at the end is missing
+            get = self._with_slash
+        return await self.pages.answer(request, PageNeeds(), get=get, post=self._missing)
+
+    async def _with_slash(self, visit: Visit) -> View:
+        return go_to(f"{visit.path}/", **visit.query)
 
     async def _missing(self, _visit: Visit) -> View:
-        return View(template="refused.html", values={"told": []}, status=404)
+        raise NoSuchPath
 
 
 def _mount(path: str, rule: Rule) -> None:
@@ -120,17 +127,18 @@ def build(
     ``undo_rules``, and a user has at most ``max_tokens`` live tokens.
     """
     media = urlsplit(media_url)
+    files = StaticFiles()
     wakeups = wakeups or Wakeups.of(database.reactor)
     throttle = Throttle(reactor=database.reactor)
     pages = Pages(
         database=database,
         proxies=proxies,
-        renderer=Renderer(zone=timezone, version=version),
+        renderer=Renderer(zone=timezone, version=version, addresses=files.addresses()),
         media_origin=f"{media.scheme}://{media.netloc}" if media.netloc else "",
     )
     return Console(
         pages=pages,
-        files=StaticFiles(),
+        files=files,
         screens={
             "": Login(
                 pages=pages,

@@ -130,15 +130,14 @@ class SessionPages:
         given = visit.form.get("password", "")
         if not 0 < len(given) <= _MAX_PASSWORD:
             return {"password": [marked("Enter a password.")]}
-        key = f"name {visit.user.username[:200].casefold()}"
-        if self.throttle.wait(key):
+        name, address = visit.user.username, self.pages.proxies.address(visit.request)
+        if self.throttle.begin(name, address):
             return {"present": [marked("Too many wrong passwords. Try again later.")]}
         present = visit.form.get("present", "")
-        found = await self.passwords.user_with(visit.user.username, present)
+        found = await self.passwords.user_with(name, present)
         if found is None or found.id != visit.user.id:
-            self.throttle.fail(key)
             return {"present": [marked("The present password is wrong.")]}
-        self.throttle.succeed(key)
+        self.throttle.succeed(name, address)
         return {}
 
 
