@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -16,21 +16,39 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
 from sbm.console.answering import PageNeeds, Pages
+from sbm.console.drafting import DraftRules
 from sbm.console.rendering import Renderer
+from sbm.console.screens.content_sets import ContentSets
+from sbm.console.screens.grid_screen import GridScreen
 from sbm.console.screens.login import Login
+from sbm.console.screens.message_editor import MessageEditor
+from sbm.console.screens.message_file import MessageFile, upload_place
+from sbm.console.screens.message_screen import MessageRules
+from sbm.console.screens.schedule_screen import ScheduleScreen
+from sbm.console.screens.set_clone import SetClone
 from sbm.console.screens.today import Today
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit
+from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.time_zones import TimeZones
+from sbm.model.timeline import PlanClock
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from sbm.web.http.origin import Proxies
 from sbm.web.http.passwords import Passwords
+from sbm.web.http.uploads import UploadPlace
 
 # The classes with routes of their own, by the path below which these routes lie.
 SCREENS: Mapping[str, type[Any]] = {
     "": Login,
     "/": Today,
+    "/content": ContentSets,
+    "/content/schedules": ScheduleScreen,
+    "/content/<key>": GridScreen,
+    "/content/<key>/clone": SetClone,
+    "/content/<key>/<number>/<lang>": MessageEditor,
+    "/content/<key>/<number>/<lang>/file": MessageFile,
 }
 
 
@@ -43,6 +61,11 @@ class Console:
     pages: Pages
     screens: Mapping[str, Any]
     files: StaticFiles
+
+    @property
+    def upload_places(self) -> Sequence[UploadPlace]:
+        """Where the console takes files."""
+        return [upload_place(self.pages)]
 
     def resource(self) -> IResource:
         """The resource of the console, for the root of the site."""
@@ -88,9 +111,19 @@ def build(
     timezone: ZoneInfo,
     version: str,
     media_url: str = "",
+    clock: PlanClock | None = None,
+    max_text_length: int = MAX_TEXT_LENGTH,
+    can_store: bool = False,
 ) -> Console:
-    """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL."""
+    """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL.
+
+    ``clock`` says what makes the ticks. A text that is sent has at most ``max_text_length``
+    characters. ``can_store``: there is a folder for files.
+    """
     media = urlsplit(media_url)
+    clock = clock or PlanClock(mode="builtin", zones=TimeZones(default=timezone))
+    drafts = DraftRules(max_text_length=max_text_length, ticking_zone=clock.zones.scheduler)
+    messages = MessageRules(drafts=drafts, media_url=media_url or "/media", can_store=can_store)
     pages = Pages(
         database=database,
         proxies=proxies,
@@ -108,5 +141,11 @@ def build(
                 telemetry=telemetry,
             ),
             "/": Today(pages=pages),
+            "/content": ContentSets(pages=pages, rules=drafts),
+            "/content/schedules": ScheduleScreen(pages=pages, zones=clock.zones, rules=drafts),
+            "/content/<key>": GridScreen(pages=pages),
+            "/content/<key>/clone": SetClone(pages=pages, rules=drafts),
+            "/content/<key>/<number>/<lang>": MessageEditor(pages=pages, rules=messages),
+            "/content/<key>/<number>/<lang>/file": MessageFile(pages=pages, rules=messages),
         },
     )

@@ -73,9 +73,12 @@ class Visit:
         """A text in the language of the reader."""
         return str(self.texts.ugettext(text))
 
-    def counted(self, one: str, many: str, number: int) -> str:
-        """A text with a number, ``%(num)s``, in the form that the number wants."""
-        return str(self.texts.ungettext(one, many, number)) % {"num": number}
+    def counted(self, one: str, many: str, number: int, **told: object) -> str:
+        """A text with a number, ``%(num)s``, in the form that the number wants.
+
+        ``told`` are other values in it.
+        """
+        return str(self.texts.ungettext(one, many, number)) % {"num": number, **told}
 
     async def read(self, work: Callable[..., Awaitable[Result]], **arguments: Any) -> Result:
         """Do work that only reads, in a transaction."""
@@ -87,9 +90,7 @@ class Visit:
         """The same, with all statements at one moment."""
         return await self._database.read_snapshot(work, **arguments)
 
-    async def rehearse(
-        self, work: Callable[..., Awaitable[Result]], **arguments: Any
-    ) -> Result:
+    async def rehearse(self, work: Callable[..., Awaitable[Result]], **arguments: Any) -> Result:
         """Do work whose changes are rolled back: it says what would happen."""
         return await self._database.rehearse(work, **arguments)
 
