@@ -19,6 +19,7 @@ from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.console import console
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.role import Role
+from sbm.model.timeline import PlanClock
 from sbm.operations.undoing import UndoRules
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
@@ -206,10 +207,14 @@ def _site(
             ticking_zone=config.scheduling.ticking_zone,
         ),
         max_tokens=config.max_tokens,
+        clock=PlanClock(mode=config.scheduling.mode, zones=config.time_zones),
+        max_text_length=config.simulation.rules.max_text_length,
+        can_store=config.media_root is not None,
     )
     return api.build(
         passwords=passwords,
         console=pages.resource(),
+        upload_places=pages.upload_places,
         database=database,
         scheduling=config.scheduling,
         version=version("sbm"),

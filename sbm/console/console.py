@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -16,20 +16,31 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect, Rule
 
 from sbm.console.answering import Handler, PageNeeds, Pages
+from sbm.console.drafting import DraftRules
 from sbm.console.rendering import Renderer
 from sbm.console.screens.accounts import Accounts
 from sbm.console.screens.audit_trail import AuditTrail
+from sbm.console.screens.content_sets import ContentSets
+from sbm.console.screens.grid_screen import GridScreen
 from sbm.console.screens.help_pages import HelpPages
 from sbm.console.screens.intake_account import IntakeAccount
 from sbm.console.screens.login import Login
+from sbm.console.screens.message_editor import MessageEditor
+from sbm.console.screens.message_file import MessageFile, upload_place
+from sbm.console.screens.message_screen import MessageRules
 from sbm.console.screens.operations import Operations
+from sbm.console.screens.schedule_screen import ScheduleScreen
 from sbm.console.screens.sends_control import SendsControl
 from sbm.console.screens.session_pages import SessionPages
+from sbm.console.screens.set_clone import SetClone
 from sbm.console.screens.today import Today
 from sbm.console.screens.token_pages import TokenPages
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit, go_to
+from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.time_zones import TimeZones
+from sbm.model.timeline import PlanClock
 from sbm.model.user import MAX_TOKENS
 from sbm.operations.undoing import UndoRules
 from sbm.runtime.wakeups import Wakeups
@@ -38,6 +49,7 @@ from sbm.telemetry import Telemetry
 from sbm.web.http.http_errors import NoSuchPath
 from sbm.web.http.origin import Proxies
 from sbm.web.http.passwords import Passwords
+from sbm.web.http.uploads import UploadPlace
 
 # The settings of a service whose Scheduler does not make the ticks.
 DEFAULT_RULES = UndoRules()
@@ -54,6 +66,12 @@ SCREENS: Mapping[str, type[Any]] = {
     "/tokens": TokenPages,
     "/sessions": SessionPages,
     "/intake": IntakeAccount,
+    "/content": ContentSets,
+    "/content/schedules": ScheduleScreen,
+    "/content/<key>": GridScreen,
+    "/content/<key>/clone": SetClone,
+    "/content/<key>/<number>/<lang>": MessageEditor,
+    "/content/<key>/<number>/<lang>/file": MessageFile,
 }
 
 
@@ -66,6 +84,11 @@ class Console:
     pages: Pages
     screens: Mapping[str, Any]
     files: StaticFiles
+
+    @property
+    def upload_places(self) -> Sequence[UploadPlace]:
+        """Where the console takes files."""
+        return [upload_place(self.pages)]
 
     def resource(self) -> IResource:
         """The resource of the console, for the root of the site."""
@@ -120,16 +143,24 @@ def build(
     wakeups: Wakeups | None = None,
     undo_rules: UndoRules = DEFAULT_RULES,
     max_tokens: int = MAX_TOKENS,
+    clock: PlanClock | None = None,
+    max_text_length: int = MAX_TEXT_LENGTH,
+    can_store: bool = False,
 ) -> Console:
     """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL.
 
     ``wakeups`` are woken after the commit of work for the pipeline. Changes are undone by the
-    ``undo_rules``, and a user has at most ``max_tokens`` live tokens.
+    ``undo_rules``, and a user has at most ``max_tokens`` live tokens. ``clock`` says what makes the
+    ticks. A text that is sent has at most ``max_text_length`` characters. ``can_store``: there is a
+    folder for files.
     """
     media = urlsplit(media_url)
     files = StaticFiles()
     wakeups = wakeups or Wakeups.of(database.reactor)
     throttle = Throttle(reactor=database.reactor)
+    clock = clock or PlanClock(mode="builtin", zones=TimeZones(default=timezone))
+    drafts = DraftRules(max_text_length=max_text_length, ticking_zone=clock.zones.scheduler)
+    messages = MessageRules(drafts=drafts, media_url=media_url or "/media", can_store=can_store)
     pages = Pages(
         database=database,
         proxies=proxies,
@@ -155,5 +186,11 @@ def build(
             "/tokens": TokenPages(pages=pages, max_tokens=max_tokens),
             "/sessions": SessionPages(pages=pages, passwords=passwords, throttle=throttle),
             "/intake": IntakeAccount(pages=pages),
+            "/content": ContentSets(pages=pages, rules=drafts),
+            "/content/schedules": ScheduleScreen(pages=pages, zones=clock.zones, rules=drafts),
+            "/content/<key>": GridScreen(pages=pages),
+            "/content/<key>/clone": SetClone(pages=pages, rules=drafts),
+            "/content/<key>/<number>/<lang>": MessageEditor(pages=pages, rules=messages),
+            "/content/<key>/<number>/<lang>/file": MessageFile(pages=pages, rules=messages),
         },
     )
