@@ -15,13 +15,19 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
+from sbm.clients.identity_store import IdentityStore
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.rendering import Renderer
+from sbm.console.screens.helpdesk import Helpdesk
 from sbm.console.screens.login import Login
 from sbm.console.screens.today import Today
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit
+from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.time_zones import TimeZones
+from sbm.model.timeline import PlanClock
+from sbm.runtime.wakeups import Wakeups
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from sbm.web.http.origin import Proxies
@@ -31,6 +37,7 @@ from sbm.web.http.passwords import Passwords
 SCREENS: Mapping[str, type[Any]] = {
     "": Login,
     "/": Today,
+    "/people": Helpdesk,
 }
 
 
@@ -88,9 +95,20 @@ def build(
     timezone: ZoneInfo,
     version: str,
     media_url: str = "",
+    clock: PlanClock | None = None,
+    wakeups: Wakeups | None = None,
+    identity_store: IdentityStore | None = None,
+    max_text_length: int = MAX_TEXT_LENGTH,
 ) -> Console:
-    """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL."""
+    """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL.
+
+    ``clock`` says what makes the ticks. ``wakeups`` are woken after the commit of work for the
+    pipeline. The ``identity_store`` finds people by their numbers. A text that is sent has at most
+    ``max_text_length`` characters.
+    """
     media = urlsplit(media_url)
+    clock = clock or PlanClock(mode="builtin", zones=TimeZones(default=timezone))
+    wakeups = wakeups or Wakeups.of(database.reactor)
     pages = Pages(
         database=database,
         proxies=proxies,
@@ -108,5 +126,6 @@ def build(
                 telemetry=telemetry,
             ),
             "/": Today(pages=pages),
+            "/people": Helpdesk(pages=pages, clock=clock, identity_store=identity_store),
         },
     )
