@@ -19,6 +19,7 @@ from sbm.clients.identity_store import IdentityStore
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.rendering import Renderer
 from sbm.console.screens.helpdesk import Helpdesk
+from sbm.console.screens.helpdesk_actions import HelpdeskActions, HelpdeskUndo
 from sbm.console.screens.login import Login
 from sbm.console.screens.today import Today
 from sbm.console.static_files import StaticFiles
@@ -27,6 +28,7 @@ from sbm.console.visit import View, Visit
 from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.model.time_zones import TimeZones
 from sbm.model.timeline import PlanClock
+from sbm.operations.undoing import UndoRules
 from sbm.runtime.wakeups import Wakeups
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
@@ -38,6 +40,8 @@ SCREENS: Mapping[str, type[Any]] = {
     "": Login,
     "/": Today,
     "/people": Helpdesk,
+    "/people/<identity>/<subscription>": HelpdeskActions,
+    "/people/<identity>/undo": HelpdeskUndo,
 }
 
 
@@ -127,5 +131,17 @@ def build(
             ),
             "/": Today(pages=pages),
             "/people": Helpdesk(pages=pages, clock=clock, identity_store=identity_store),
+            "/people/<identity>/<subscription>": HelpdeskActions(
+                pages=pages,
+                clock=clock,
+                max_text_length=max_text_length,
+                wake=wakeups.sends.wake,
+            ),
+            "/people/<identity>/undo": HelpdeskUndo(
+                pages=pages,
+                rules=UndoRules(
+                    max_text_length=max_text_length, ticking_zone=clock.zones.scheduler
+                ),
+            ),
         },
     )
