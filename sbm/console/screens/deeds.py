@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from attrs import frozen
@@ -30,7 +31,6 @@ from sbm.store.postgres.transaction import Transaction
 # The last message is among so many rows of the ledger.
 _ROWS = 200
 _BEGINNING = 60
-_TICKS = 3
 
 _REFERENCES = (
     Referenced(attribute="messageset_id", hold=messagesets.hold, unknown="It is gone."),
@@ -146,9 +146,10 @@ class Case:
 
 
 async def find_case(
-    transaction: Transaction, *, subscription_id: Any, identity: str, is_locked: bool, **shared: Any
+    transaction: Transaction, *, subscription_id: UUID, person: str, is_locked: bool, **shared: Any
 ) -> Case:
-    """The case of a subscription of this person; raises NoSuchRow."""
+    """The case of a subscription of the person in an address; raises NoSuchRow."""
+    identity = await people.find_person(transaction, told=person)
     if is_locked:
         await subscriptions.lock(transaction, subscription_id=subscription_id)
     found = await subscriptions.find(transaction, subscription_id=subscription_id)
@@ -268,156 +269,16 @@ class SendNow(Deed):
         return case.visit._("The next message is being sent.")
 
 
-def _undo(visit: Visit) -> str:
+def undo(visit: Visit) -> str:
+    """How a change of a subscription is undone."""
     return visit._("You can undo it in the story of the person, until something else changes.")
 
 
-def _on_its_way(case: Case) -> list[str]:
+def on_its_way(case: Case) -> list[str]:
+    """What is said if a message is on its way."""
     if case.subscription.process_status != IN_PROCESS:
         return []
     return [case.visit._("A message is on its way now: it may still go out as it was.")]
-
-
-class ChangeLanguage(Deed):
-    """Another language for the messages from the next one on."""
-
-    async def propose(self, transaction: Transaction, case: Case) -> Proposal:
-        visit, one = case.visit, case.subscription
-        lang = str(case.chosen.get("lang", ""))
-        known = (await messagesets.list_languages(transaction)).get(one.messageset_id, [])
-        objection, sentences = "", []
-        if lang == one.lang:
-            objection = visit._("This is the language that the subscription has.")
-        elif lang not in known:
-            objection = visit._("%(set)s has no message in this language.") % {
-                "set": case.messageset.short_name
-            }
-        else:
-            told = {"before": one.lang, "after": lang}
-            sentences = [
-                visit._("The language changes from %(before)s to %(after)s.") % told,
-                await case.coming(transaction, lang=lang),
-                *_on_its_way(case),
-            ]
-        return case.proposal(
-            title=visit._("Change the language"),
-            button=visit._("Change the language"),
-            sentences=sentences,
-            fields={"lang": lang},
-            undo=_undo(visit),
-            objection=objection,
-        )
-
-    async def do(self, transaction: Transaction, case: Case) -> str:
-        lang = case.chosen["lang"]
-        await case.change(transaction, lang=lang)
-        return case.visit._("The language is %(lang)s now.") % {"lang": lang}
-
-
-class ChangeSchedule(Deed):
-    """Other times for the messages from the next one on."""
-
-    async def propose(self, transaction: Transaction, case: Case) -> Proposal:
-        visit, one = case.visit, case.subscription
-        schedule_id = case.number("schedule")
-        told = {schedule.id: schedule for schedule in await schedules.list_told(transaction)}
-        found = told.get(schedule_id or 0)
-        objection, sentences = "", []
-        if found is None:
-            objection = visit._("There is no such schedule.")
-        elif found.id == one.schedule_id:
-            objection = visit._("This is the schedule that the subscription has.")
-        else:
-            numbers = {"before": one.schedule_id, "after": found.id}
-            sentences = [
-                visit._("The schedule changes from number %(before)s to number %(after)s.")
-                % numbers,
-                await case.coming(transaction),
-            ]
-            zone = case.clock.zones.of(found.time_zone)
-            ticks = []
-            if found.cron is not None and zone is not None:
-                ticks = found.cron.upcoming(found.now, zone, count=_TICKS)
-            moments = "; ".join(case.moment(tick) for tick in ticks)
-            sentences.append(
-                visit._("The new schedule is next due on: %(moments)s.") % {"moments": moments}
-                if moments
-                else visit._("The new schedule is never due: nothing would be sent.")
-            )
-        return case.proposal(
-            title=visit._("Change the schedule"),
-            button=visit._("Change the schedule"),
-            sentences=sentences,
-            fields={"schedule": str(schedule_id or "")},
-            undo=_undo(visit),
-            objection=objection,
-        )
-
-    async def do(self, transaction: Transaction, case: Case) -> str:
-        schedule_id = case.number("schedule")
-        await case.change(transaction, schedule_id=schedule_id)
-        return case.visit._("The schedule is number %(number)s now.") % {"number": schedule_id}
-
-
-class ChangePlace(Deed):
-    """Another message set, or another number in it."""
-
-    async def propose(self, transaction: Transaction, case: Case) -> Proposal:
-        visit, one = case.visit, case.subscription
-        set_id, number = case.number("messageset"), case.number("number")
-        messageset = None
-        if set_id is not None:
-            messageset = await messagesets.find(transaction, messageset_id=set_id)
-        objection, sentences = "", []
-        if messageset is None:
-            objection = visit._("There is no such message set.")
-        elif number is None:
-            objection = visit._("The next number must be a number from 1 on.")
-        elif (messageset.id, number) == (one.messageset_id, one.next_sequence_number):
-            objection = visit._("This is the place that the subscription has.")
-        else:
-            sentences = [
-                visit._("The place changes from %(set)s %(number)s to %(new_set)s %(new_number)s.")
-                % {
-                    "set": case.messageset.short_name,
-                    "number": one.next_sequence_number,
-                    "new_set": messageset.short_name,
-                    "new_number": number,
-                },
-                await case.coming(transaction, messageset=messageset, number=number),
-                *_on_its_way(case),
-            ]
-            if one.completed:
-                sentences.append(
-                    visit._("The subscription stays completed until you start it again.")
-                )
-            if messageset.default_schedule_id != one.schedule_id:
-                sentences.append(
-                    visit._(
-                        "The schedule stays number %(own)s. The usual one of %(set)s is number"
-                        " %(usual)s."
-                    )
-                    % {
-                        "own": one.schedule_id,
-                        "set": messageset.short_name,
-                        "usual": messageset.default_schedule_id,
-                    }
-                )
-        return case.proposal(
-            title=visit._("Change the place"),
-            button=visit._("Change the place"),
-            sentences=sentences,
-            fields={"messageset": str(set_id or ""), "number": str(number or "")},
-            undo=_undo(visit),
-            objection=objection,
-        )
-
-    async def do(self, transaction: Transaction, case: Case) -> str:
-        number = case.number("number")
-        await case.change(
-            transaction, messageset_id=case.number("messageset"), next_sequence_number=number
-        )
-        return case.visit._("The next number is %(number)s now.") % {"number": number}
 
 
 class Stop(Deed):
@@ -433,7 +294,7 @@ class Stop(Deed):
                 visit._("No further message of %(set)s is sent to this person.")
                 % {"set": case.messageset.short_name},
                 visit._("Other subscriptions of the person go on."),
-                *_on_its_way(case),
+                *on_its_way(case),
             ],
             undo=visit._("You can start the subscription again, at the same place."),
             objection=objection,
@@ -460,7 +321,7 @@ class Start(Deed):
             title=visit._("Start the subscription again"),
             button=visit._("Start it again"),
             sentences=sentences,
-            undo=_undo(visit),
+            undo=undo(visit),
             objection=visit._("The subscription is active already.") if is_under_way else "",
         )
 

@@ -50,9 +50,13 @@ _DIGITS = re.compile(r"[+]?[0-9]{6,20}")
 _NEEDS = PageNeeds(get=PEOPLE_READ, post=PEOPLE_READ)
 
 
-def place_of(identity: str) -> str:
-    """The address of a person's page."""
-    return f"{PEOPLE}{quote(identity, safe='')}/"
+def place_of(person: str) -> str:
+    """The address of a person's page.
+
+    ``person`` is the identity. If that is no UUID, it may be a telephone number, which no address
+    should have: then it is the id of a subscription of the person.
+    """
+    return f"{PEOPLE}{quote(person, safe='')}/"
 
 
 @frozen(kw_only=True)
@@ -140,8 +144,10 @@ class Helpdesk:
         if not sought or len(sought) > LONGEST_SOUGHT or not is_storable(sought):
             return _search_page(sought, problem="empty")
         identity = await visit.read(people.find_person, told=sought)
-        if canonical_uuid(identity) or await self._knows(visit, identity):
+        if canonical_uuid(identity):
             return go_to(place_of(identity))
+        if await self._knows(visit, identity):
+            return go_to(place_of(await visit.read(_name_in_address, identity=identity)))
         numbers = _numbers(sought)
         if not numbers:
             return _search_page(sought, problem="unclear")
@@ -190,9 +196,9 @@ class Helpdesk:
         if not is_storable(told):
             raise NoSuchRow
         identity = await visit.read(people.find_person, told=told)
-        if identity != told:
+        if identity != told and canonical_uuid(identity):
             return go_to(place_of(identity))
-        return await self._page(visit, identity, is_shown=False)
+        return await self._page(visit, told, identity, is_shown=False)
 
     async def _person_shown(self, told: str, visit: Visit) -> View:
         """The same page with the person's data, for this once."""
@@ -206,9 +212,9 @@ class Helpdesk:
             reason="",
             details={"shown": ["identity", "number", "texts"]},
         )
-        return await self._page(visit, identity, is_shown=True)
+        return await self._page(visit, told, identity, is_shown=True)
 
-    async def _page(self, visit: Visit, identity: str, *, is_shown: bool) -> View:
+    async def _page(self, visit: Visit, told: str, identity: str, *, is_shown: bool) -> View:
         try:
             story = await visit.read(
                 self._read, identity=identity, after=_EVENTS.after(visit.query)
@@ -225,7 +231,7 @@ class Helpdesk:
         return View(
             template="person.html",
             values={
-                "place": place_of(identity),
+                "place": place_of(told),
                 "identity": identity if is_shown else short(identity),
                 "is_shown": is_shown,
                 "number": await self._number(identity) if is_shown else None,
@@ -279,6 +285,14 @@ class Helpdesk:
             return await self.identity_store.is_known(identity)
         except Unavailable:
             return None
+
+
+async def _name_in_address(transaction: Transaction, *, identity: str) -> str:
+    """What stands for a person in an address, whose identity is no UUID."""
+    found = await subscriptions.list_page(
+        transaction, page=PageRequest(limit=1), wanted=SubscriptionFilter(identity=identity)
+    )
+    return str(found.rows[0].id) if found.rows else identity
 
 
 async def _count_subscriptions(

@@ -15,15 +15,15 @@ from sbm.console import actions, wording
 from sbm.console.actions import Done, Proposal
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.masking import HIDDEN
-from sbm.console.screens import deeds
+from sbm.console.screens import deeds, place_deeds
 from sbm.console.screens.deeds import Case, Deed
 from sbm.console.screens.helpdesk import place_of
 from sbm.console.visit import View, Visit
 from sbm.model.audit_entry import AuditEntry
-from sbm.model.identity import canonical_uuid
 from sbm.model.text import is_storable
 from sbm.model.timeline import PlanClock
 from sbm.model.user import PEOPLE_ACT
+from sbm.operations import people
 from sbm.operations.refusals import NoSuchRow, OperationRefused
 from sbm.operations.undoing import UndoRules, undo_entry
 from sbm.store import audit, subscriptions
@@ -59,15 +59,15 @@ class HelpdeskActions:
 
     @app.route("/language")
     async def language(self, request: Request, identity: str, subscription: str) -> bytes:
-        return await self._answer(request, identity, subscription, deeds.ChangeLanguage())
+        return await self._answer(request, identity, subscription, place_deeds.ChangeLanguage())
 
     @app.route("/schedule")
     async def schedule(self, request: Request, identity: str, subscription: str) -> bytes:
-        return await self._answer(request, identity, subscription, deeds.ChangeSchedule())
+        return await self._answer(request, identity, subscription, place_deeds.ChangeSchedule())
 
     @app.route("/place")
     async def place(self, request: Request, identity: str, subscription: str) -> bytes:
-        return await self._answer(request, identity, subscription, deeds.ChangePlace())
+        return await self._answer(request, identity, subscription, place_deeds.ChangePlace())
 
     @app.route("/stop")
     async def stop(self, request: Request, identity: str, subscription: str) -> bytes:
@@ -91,13 +91,13 @@ class HelpdeskActions:
         find = partial(
             deeds.find_case,
             subscription_id=row_uuid(subscription),
-            identity=_stored(identity),
+            person=_told(identity),
             is_locked=is_post,
             visit=visit,
             clock=self.clock,
             zone=self.pages.renderer.zone,
             max_text_length=self.max_text_length,
-            place=place_of(_stored(identity)),
+            place=place_of(_told(identity)),
         )
         asked = _Asked(find=find, deed=deed, wake=self.wake)
         if is_post:
@@ -150,21 +150,18 @@ class HelpdeskUndo:
             undone = await undo_entry(transaction, entry_id=row_id(entry), rules=self.rules)
             if undone.stayed:
                 raise HasMovedOn
-            return Done(
-                sentence=visit._("The change is undone."), place=place_of(_stored(identity))
-            )
+            return Done(sentence=visit._("The change is undone."), place=place_of(_told(identity)))
 
         return await actions.perform(visit, self._proposed(identity, entry, visit), work)
 
     def _proposed(self, identity: str, entry: str, visit: Visit) -> actions.Propose:
-        return partial(
-            _propose_undo, identity=_stored(identity), entry_id=row_id(entry), visit=visit
-        )
+        return partial(_propose_undo, person=_told(identity), entry_id=row_id(entry), visit=visit)
 
 
 async def _propose_undo(
-    transaction: Transaction, *, identity: str, entry_id: int, visit: Visit
+    transaction: Transaction, *, person: str, entry_id: int, visit: Visit
 ) -> Proposal:
+    identity = await people.find_person(transaction, told=person)
     entry = await audit.find(transaction, entry_id=entry_id)
     if entry is None or entry.table_name != "subscriptions" or entry.operation != "update":
         raise NoSuchRow
@@ -182,7 +179,7 @@ async def _propose_undo(
         button=visit._("Undo it"),
         sentences=list(_sentences(visit, entry)),
         count=1,
-        back=place_of(identity),
+        back=place_of(person),
         seen=[entry_id, *map(str, now.values())],
         objection=_moved_on(visit) if has_changed else "",
         undo=visit._("You can undo this, too."),
@@ -212,7 +209,7 @@ def _sentences(visit: Visit, entry: AuditEntry) -> list[str]:
     return told
 
 
-def _stored(identity: str) -> str:
-    if not is_storable(identity):
+def _told(person: str) -> str:
+    if not is_storable(person):
         raise NoSuchRow
-    return canonical_uuid(identity) or identity
+    return person
