@@ -15,6 +15,7 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect, Rule
 
+from sbm.clients.identity_store import IdentityStore
 from sbm.console.answering import Handler, PageNeeds, Pages
 from sbm.console.drafting import DraftRules
 from sbm.console.rendering import Renderer
@@ -23,6 +24,8 @@ from sbm.console.screens.audit_trail import AuditTrail
 from sbm.console.screens.content_sets import ContentSets
 from sbm.console.screens.grid_screen import GridScreen
 from sbm.console.screens.help_pages import HelpPages
+from sbm.console.screens.helpdesk import Helpdesk
+from sbm.console.screens.helpdesk_actions import HelpdeskActions, HelpdeskUndo
 from sbm.console.screens.intake_account import IntakeAccount
 from sbm.console.screens.login import Login
 from sbm.console.screens.message_editor import MessageEditor
@@ -72,6 +75,9 @@ SCREENS: Mapping[str, type[Any]] = {
     "/content/<key>/clone": SetClone,
     "/content/<key>/<number>/<lang>": MessageEditor,
     "/content/<key>/<number>/<lang>/file": MessageFile,
+    "/people": Helpdesk,
+    "/people/<identity>/<subscription>": HelpdeskActions,
+    "/people/<identity>/undo": HelpdeskUndo,
 }
 
 
@@ -141,6 +147,7 @@ def build(
     version: str,
     media_url: str = "",
     wakeups: Wakeups | None = None,
+    identity_store: IdentityStore | None = None,
     undo_rules: UndoRules = DEFAULT_RULES,
     max_tokens: int = MAX_TOKENS,
     clock: PlanClock | None = None,
@@ -152,7 +159,7 @@ def build(
     ``wakeups`` are woken after the commit of work for the pipeline. Changes are undone by the
     ``undo_rules``, and a user has at most ``max_tokens`` live tokens. ``clock`` says what makes the
     ticks. A text that is sent has at most ``max_text_length`` characters. ``can_store``: there is a
-    folder for files.
+    folder for files. The ``identity_store`` finds people by their numbers.
     """
     media = urlsplit(media_url)
     files = StaticFiles()
@@ -192,5 +199,16 @@ def build(
             "/content/<key>/clone": SetClone(pages=pages, rules=drafts),
             "/content/<key>/<number>/<lang>": MessageEditor(pages=pages, rules=messages),
             "/content/<key>/<number>/<lang>/file": MessageFile(pages=pages, rules=messages),
+            "/people": Helpdesk(pages=pages, clock=clock, identity_store=identity_store),
+            "/people/<identity>/<subscription>": HelpdeskActions(
+                pages=pages,
+                clock=clock,
+                max_text_length=max_text_length,
+                wake=wakeups.sends.wake,
+            ),
+            "/people/<identity>/undo": HelpdeskUndo(
+                pages=pages,
+                rules=undo_rules,
+            ),
         },
     )
