@@ -27,7 +27,8 @@ class Tick:
     ``triggers`` and ``live`` were counted together, just now. ``outcomes`` counts the ended sends
     by outcome, at ``counted_at``; it is None if they were not counted yet. ``follows`` is the tick
     before it, if that tick still had live sends. ``source`` is a Source, or "single". ``hold`` says
-    why it is held back, None if it is not.
+    why it is held back, None if it is not. ``stopped_by`` is who stopped it for good, if somebody
+    did.
     """
 
     id: int
@@ -45,6 +46,19 @@ class Tick:
     outcomes: Mapping[str, int] | None
     counted_at: datetime | None
     hold: HoldReason | None = None
+    stopped_by: str | None = None
+    stopped_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything of it can still be sent or skipped."""
+        return self.state == "expanding" or self.live > 0
+
+    @property
+    def members(self) -> int:
+        """About how many members it has; while it is being expanded, this is an estimate."""
+        share = share_up_to(self.expanded_up_to) if self.state == "expanding" else 0.0
+        return max(self.triggers, round(self.triggers / share)) if share else self.triggers
 
     @property
     def settled(self) -> int:

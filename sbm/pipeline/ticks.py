@@ -40,7 +40,8 @@ class Expansion:
     """Owes a send to each member of the open ticks: a chunk at a time, one tick after the other.
 
     A chunk that cannot be expanded is divided until the member that makes it fail is alone. The
-    trigger of that member ends as failed.
+    trigger of that member ends as failed. The owed sends of a tick that a person has stopped are
+    skipped first: the next tick of its schedule waits for that.
     """
 
     _database: Transactions
@@ -52,6 +53,9 @@ class Expansion:
 
     async def one_pass(self) -> int:
         """Expand one chunk, if there is room for it; ``owed`` is called when a send is owed."""
+        skipped = await self._database.transact(ticks.skip_stopped, limit=CHUNK)
+        if skipped:
+            return skipped
         chunk = await self._expand_what_can_be()
         if chunk is None:
             return 0

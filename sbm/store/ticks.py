@@ -114,6 +114,20 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
     )
 
 
+async def stop(transaction: Transaction, *, tick_id: int, stopped_by: str) -> bool:
+    """Stop a tick of a schedule for good; False if it was stopped before, or does not exist.
+
+    What is left of it is skipped by ``skip_stopped`` and ``expand``.
+    """
+    found = await transaction.maybe(QUERIES.stop_tick, int, tick_id=tick_id, stopped_by=stopped_by)
+    return found is not None
+
+
+async def skip_stopped(transaction: Transaction, *, limit: int) -> int:
+    """Skip up to ``limit`` owed sends of a tick that was stopped; returns how many."""
+    return await transaction.execute(QUERIES.skip_stopped_sends, limit=limit)
+
+
 async def find_stale(
     transaction: Transaction,
     *,

@@ -8,7 +8,7 @@
 -- first.
 SELECT w.tick_id, ticks.schedule_id, w.hold, w.posted, w.failed, w.held_at
   FROM watched_ticks w JOIN ticks ON ticks.id = w.tick_id
- WHERE hold IS NOT NULL
+ WHERE hold IN ('braked', 'canary')
    AND (ticks.state = 'expanding'
         OR EXISTS (SELECT FROM sends WHERE state = 'owed' AND queue_tick_id = w.tick_id OFFSET 0))
  ORDER BY w.tick_id;
@@ -16,9 +16,10 @@ SELECT w.tick_id, ticks.schedule_id, w.hold, w.posted, w.failed, w.held_at
 -- name: release_tick :many
 -- fires: judge_tick
 -- A person releases a tick: its canary has done its work, and its brake counts from now. Returns why
--- it was held back; no row: it has no brake and no canary.
+-- it was held back; no row: it has no brake and no canary, or was stopped for good.
 WITH before AS (
-    SELECT tick_id, hold FROM watched_ticks WHERE tick_id = %(tick_id)s FOR UPDATE
+    SELECT tick_id, hold FROM watched_ticks
+     WHERE tick_id = %(tick_id)s AND hold IS DISTINCT FROM 'stopped' FOR UPDATE
 )
 UPDATE watched_ticks w
    SET hold = NULL, held_at = NULL, canary = NULL, posted = 0, failed = 0,
