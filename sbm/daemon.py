@@ -199,6 +199,10 @@ def _site(
         timezone=config.timezone,
         version=version("sbm"),
         media_url=config.media_url or "",
+        by=config.expectations,
+        zones=config.time_zones,
+        simulation=config.simulation,
+        wakeups=shared.wakeups,
     )
     return api.build(
         passwords=passwords,

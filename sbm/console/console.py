@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -18,10 +19,18 @@ from werkzeug.routing import Rule
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.rendering import Renderer
 from sbm.console.screens.login import Login
+from sbm.console.screens.start import Start
+from sbm.console.screens.tick_actions import TickActions
+from sbm.console.screens.tick_pages import TickPages
 from sbm.console.screens.today import Today
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit
+from sbm.model.durations import TickGrace
+from sbm.model.simulation import SimulationSettings
+from sbm.model.tick_times import Expectations
+from sbm.model.time_zones import TimeZones
+from sbm.runtime.wakeups import Wakeups
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from sbm.web.http.origin import Proxies
@@ -31,6 +40,9 @@ from sbm.web.http.passwords import Passwords
 SCREENS: Mapping[str, type[Any]] = {
     "": Login,
     "/": Today,
+    "/start": Start,
+    "/ticks": TickPages,
+    "/ticks/<key>": TickActions,
 }
 
 
@@ -88,9 +100,20 @@ def build(
     timezone: ZoneInfo,
     version: str,
     media_url: str = "",
+    by: Expectations | None = None,
+    zones: TimeZones | None = None,
+    simulation: SimulationSettings | None = None,
+    wakeups: Wakeups | None = None,
 ) -> Console:
-    """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL."""
+    """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL.
+
+    ``by`` and ``zones`` say when ticks are due; ``simulation`` has the settings that decide what is
+    sent; and ``wakeups`` are woken after the commit of work for the pipeline.
+    """
     media = urlsplit(media_url)
+    by = by or Expectations(mode="builtin", time_zone=timezone, grace=TickGrace(timedelta(hours=1)))
+    zones = zones or TimeZones(default=timezone)
+    wakeups = wakeups or Wakeups.of(database.reactor)
     pages = Pages(
         database=database,
         proxies=proxies,
@@ -107,6 +130,15 @@ def build(
                 throttle=Throttle(reactor=database.reactor),
                 telemetry=telemetry,
             ),
-            "/": Today(pages=pages),
+            "/": Today(pages=pages, by=by, zones=zones, telemetry=telemetry),
+            "/start": Start(
+                pages=pages,
+                by=by,
+                zones=zones,
+                settings=simulation or SimulationSettings(),
+                wakeups=wakeups,
+            ),
+            "/ticks": TickPages(pages=pages),
+            "/ticks/<key>": TickActions(pages=pages, wakeups=wakeups),
         },
     )

@@ -28,6 +28,31 @@ HOLD_SENTENCES: Mapping[HoldReason, str] = {
 
 
 @frozen(kw_only=True)
+class TickLimits:
+    """After how many messages a tick waits for a person, and what stops it.
+
+    It stops if more than ``brake_percent`` of at least ``brake_after`` sends were refused or
+    failed.
+    """
+
+    canary: int | None = None
+    brake_percent: int | None = None
+    brake_after: int | None = None
+
+
+@frozen(kw_only=True)
+class WatchedTick(TickLimits):
+    """A tick with limits: how many of its sends were counted, and whether it is held back."""
+
+    posted: int
+    failed: int
+    hold: HoldReason | None
+    held_at: datetime | None
+    released_at: datetime | None
+    released_by: str | None
+
+
+@frozen(kw_only=True)
 class HeldTick:
     """A tick that waits for a person, and how many of its sends were settled before."""
 

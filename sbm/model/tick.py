@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
@@ -71,3 +71,26 @@ class Tick:
         if self.state == "expanding":
             return round(share_up_to(self.expanded_up_to), 4)
         return 1.0 if self.state == "expanded" else 0.0
+
+
+@frozen(kw_only=True)
+class UnsentCount:
+    """How many sends of a tick ended in the same way, without a message."""
+
+    tick_id: int
+    outcome: str
+    stage: str
+    reason_kind: str
+    count: int
+
+
+@frozen(kw_only=True)
+class TicksOfOneDay:
+    """How many sends all ticks of a day have asked for, and how many of them were sent.
+
+    ``sent`` is of the last count, and without those that were asked for single subscriptions.
+    """
+
+    day: date
+    asked_for: int
+    sent: int

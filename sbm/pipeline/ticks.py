@@ -50,15 +50,14 @@ class Expansion:
 
     def __attrs_post_init__(self) -> None:
         self._last_turn = 0
+        self._skipped = 0
 
     async def one_pass(self) -> int:
         """Expand one chunk, if there is room for it; ``owed`` is called when a send is owed."""
-        skipped = await self._database.transact(ticks.skip_stopped, limit=CHUNK)
-        if skipped:
-            return skipped
+        self._skipped = 0
         chunk = await self._expand_what_can_be()
         if chunk is None:
-            return 0
+            return self._skipped
         self._last_turn = chunk.tick_id
         if chunk.is_first:
             self._log.info(
@@ -109,7 +108,8 @@ class Expansion:
         )
 
     async def _expand(self, transaction: Transaction, limit: int) -> ticks.Chunk | None:
-        if not await ticks.has_room(transaction, most=MOST_WAITING):
+        self._skipped = await ticks.skip_stopped(transaction, limit=CHUNK)
+        if self._skipped or not await ticks.has_room(transaction, most=MOST_WAITING):
             return None
         return await ticks.expand(transaction, limit=limit, after=self._last_turn)
 

@@ -303,6 +303,39 @@ DELETE FROM ticks
               AND NOT EXISTS (SELECT FROM sends WHERE sends.tick_id = ticks.id)
             ORDER BY id LIMIT %(limit)s);
 
+-- name: count_unsent :many
+-- reads
+-- What was not sent of each of these ticks, by outcome, stage and kind of reason. Of each tick,
+-- %(most)s rows are counted at most.
+SELECT ticks.id AS tick_id, outcome, stage, reason_kind, count
+  FROM ticks CROSS JOIN LATERAL (
+       SELECT outcome, stage, reason_kind(kind, outcome, stage, reason) AS reason_kind,
+              count(*) AS count
+         FROM (SELECT kind, outcome, stage, reason FROM ledger
+                WHERE tick_id = ticks.id AND outcome NOT IN ('sent', 'adopted', 'dry-run')
+                  AND settled_at >= (SELECT LEAST(ticks.created_at + clock_reach(ticks.id), now())
+                                            - interval '1 day')
+                LIMIT %(most)s) unsent
+        GROUP BY 1, 2, 3) counted
+ WHERE ticks.id = ANY(%(ids)s::bigint[])
+ ORDER BY ticks.id, count DESC, outcome, stage, reason_kind;
+
+-- name: sum_days :many
+-- reads
+-- How many sends the ticks of each day have asked for since a moment, and how many of them were sent
+-- when the outcomes were last counted. Those of single subscriptions are only in the first number.
+SELECT (at AT TIME ZONE %(time_zone)s)::date AS day, sum(triggers)::bigint AS asked_for,
+       sum(sent)::bigint AS sent
+  FROM (SELECT created_at AS at, triggers,
+               COALESCE((outcomes ->> 'sent')::bigint, 0)
+               + COALESCE((outcomes ->> 'adopted')::bigint, 0)
+               + COALESCE((outcomes ->> 'dry-run')::bigint, 0) AS sent
+          FROM ticks WHERE source <> 'single' AND created_at >= %(since)s
+         UNION ALL
+        SELECT due_at, triggers, 0 FROM ticks WHERE source = 'single' AND due_at >= %(since)s)
+       ticks_of_days
+ GROUP BY 1 ORDER BY 1;
+
 -- name: list_schedule_ticks :many
 -- reads
 -- page: id DESC

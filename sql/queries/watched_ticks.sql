@@ -2,6 +2,24 @@
 -- counted by settle_sends, and first faults by give_back_sends and owe_again. The trigger judge_tick
 -- stops a tick, and the function lock_due_sends claims from it.
 
+-- name: find_watched_tick :maybe
+-- reads
+-- The brake and the canary of a tick, and how many of its sends were counted for them.
+SELECT canary, brake_percent, brake_after, posted, failed, hold, held_at, released_at, released_by
+  FROM watched_ticks WHERE tick_id = %(tick_id)s;
+
+-- name: leave_unwatched :exec
+-- A tick that was opened just now has no brake and no canary.
+DELETE FROM watched_ticks WHERE tick_id = %(tick_id)s;
+
+-- name: watch_otherwise :exec
+-- A tick that was opened just now has this brake and this canary, whatever its schedule has.
+INSERT INTO watched_ticks (tick_id, canary, brake_percent, brake_after)
+VALUES (%(tick_id)s, %(canary)s, %(brake_percent)s, %(brake_after)s)
+    ON CONFLICT (tick_id) DO UPDATE
+   SET canary = EXCLUDED.canary, brake_percent = EXCLUDED.brake_percent,
+       brake_after = EXCLUDED.brake_after;
+
 -- name: list_held_ticks :many
 -- reads
 -- The ticks that are held back until a person releases them, if anything is left of them, oldest
