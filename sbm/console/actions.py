@@ -51,8 +51,7 @@ class Proposal:
     @property
     def mark(self) -> str:
         """What the form carries, to notice that something has changed."""
-        told = json.dumps([self.count, *self.seen], default=str)
-        return sha256(told.encode("utf-8")).hexdigest()[:32]
+        return _mark([self.count, *self.seen])
 
 
 @frozen(kw_only=True)
@@ -77,9 +76,12 @@ class HasChanged(Exception):
         self.proposal = proposal
 
 
-async def show(visit: Visit, propose: Propose) -> View:
-    """The page that says what an action would do."""
-    return _page(await visit.read(propose))
+async def show(visit: Visit, propose: Propose, *, is_rehearsed: bool = False) -> View:
+    """The page that says what an action would do.
+
+    If it ``is_rehearsed``, the proposal makes changes to see what follows; they are rolled back.
+    """
+    return _page(await (visit.rehearse(propose) if is_rehearsed else visit.read(propose)))
 
 
 async def perform(visit: Visit, propose: Propose, work: Perform) -> View:
@@ -96,6 +98,11 @@ async def perform(visit: Visit, propose: Propose, work: Perform) -> View:
     return View(
         status=303, goes_to=f"{done.place}{'&' if '?' in done.place else '?'}done={keyed.key}"
     )
+
+
+def seen_as(*seen: str | int | None) -> str:
+    """What a form carries that nobody is shown a proposal for: the same as ``Proposal.mark``."""
+    return _mark([0, *seen])
 
 
 async def sentence_of(visit: Visit) -> str | None:
@@ -135,6 +142,10 @@ def _page(proposal: Proposal, *, has_changed: bool = False) -> View:
         values={"proposal": proposal, "has_changed": has_changed, "once": uuid.uuid4().hex},
         status=409 if has_changed else 200,
     )
+
+
+def _mark(seen: Sequence[str | int | None]) -> str:
+    return sha256(json.dumps(seen, default=str).encode("utf-8")).hexdigest()[:32]
 
 
 def _keyed(visit: Visit) -> KeyedRequest:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.web.server import Request
@@ -32,6 +32,7 @@ from sbm.web.http.http_errors import Reason, Refusal
 from sbm.web.http.origin import Proxies
 from sbm.web.http.refused_requests import explain
 from sbm.web.http.targets import parameters_of
+from sbm.web.http.uploads import Upload
 
 LOGIN = "/console/login"
 
@@ -84,7 +85,9 @@ class Pages:
             visit = self._visit(request, session, origin, language)
             if handler is None or request.method not in (b"GET", b"HEAD", b"POST"):
                 raise http_errors.MethodNotAllowed(request.method.decode("ascii", "replace"))
-            self._check(request, visit, needs.post if is_post else needs.get, is_post=is_post)
+            self._check(visit, needs.post if is_post else needs.get)
+            if is_post:
+                visit = await self._with_form(request, visit)
             view = await handler(visit)
         except CancelledError:
             raise  # the browser has gone
@@ -124,15 +127,11 @@ class Pages:
     def _visit(
         self, request: Request, session: ConsoleSession, origin: str, language: str
     ) -> Visit:
-        form: Mapping[str, Any] = {}
-        if request.method == b"POST":
-            form = self.form_of(request)
         return Visit(
             session=session,
             origin=origin,
             path=request.path.decode("ascii", "replace"),
             query=dict(parameters_of(request.uri)),
-            form=form,
             language=language,
             request_id=str(getattr(request, "request_id", "")),
             request=request,
@@ -151,17 +150,45 @@ class Pages:
         return value
 
     @staticmethod
-    def _check(request: Request, visit: Visit, permission: str | None, *, is_post: bool) -> None:
-        """Raise Forbidden if the user may not do this, or if no page of ours has asked for it."""
+    def _check(visit: Visit, permission: str | None) -> None:
+        """Raise Forbidden if the user may not do this."""
         if permission is not None and not visit.user.may(permission):
             raise http_errors.Forbidden(permission)
-        if not is_post:
-            return
-        secret = cookies.session_of(request, visit.origin) or ""
-        told = str(visit.form.get("secret", ""))
+
+    async def _with_form(self, request: Request, visit: Visit) -> Visit:
+        """The visit with the form that was sent; raises ForeignForm unless a page of ours made it.
+
+        The secret is read last: it is in the body, which may be long.
+        """
         if not forms.is_from_here(request, visit.origin):
             raise ForeignForm
-        if not forms.is_secret(told, forms.secret_of(secret)):
+        upload: Upload | None = getattr(request, "upload", None)
+        if upload is None:
+            fields = self.form_of(request)
+        elif getattr(request, "is_too_large", False):
+            raise http_errors.TooLarge(upload.limit)
+        else:
+            fields = (await upload.body()).value
+        form = {name: value for name, value in fields.items() if isinstance(value, str)}
+        secret = cookies.session_of(request, visit.origin) or ""
+        if not forms.is_secret(form.get("secret", ""), forms.secret_of(secret)):
+            raise ForeignForm
+        files = {name: value for name, value in fields.items() if name not in form}
+        return evolve(visit, form=form, files=files)
+
+    async def admit(self, request: Request, *, permission: str) -> None:
+        """Raise an error unless a user with this permission is logged in, and a page of ours asks.
+
+        It reads only the headers: the body of an upload comes after it. The secret of the form is
+        checked as that of any other, before the file is kept.
+        """
+        origin = self.proxies.origin(request)
+        session = await self._session(request, origin)
+        if session is None:
+            raise http_errors.Unauthenticated("Nobody is logged in.", kind="no-session")
+        if not session.user.may(permission):
+            raise http_errors.Forbidden(permission)
+        if not forms.is_from_here(request, origin):
             raise ForeignForm
 
     def _told(self, request: Request, error: Exception) -> View:

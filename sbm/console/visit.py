@@ -48,19 +48,21 @@ def go_to(path: str, **parameters: str) -> View:
 class Visit:
     """A request of a user who is logged in.
 
-    ``query`` has the parameters of the address, and ``form`` the fields of a form that was sent.
+    ``query`` has the parameters of the address, and ``form`` the fields of a form that was sent;
+    ``files`` are those of its fields that are no text.
     """
 
     session: ConsoleSession
     origin: str
     path: str
     query: Mapping[str, str]
-    form: Mapping[str, str]
     language: str
     request_id: str
     request: Request
     texts: NullTranslations
     _database: Database
+    form: Mapping[str, str] = field(factory=dict)
+    files: Mapping[str, Any] = field(factory=dict)
 
     @property
     def user(self) -> User:
@@ -84,6 +86,12 @@ class Visit:
     ) -> Result:
         """The same, with all statements at one moment."""
         return await self._database.read_snapshot(work, **arguments)
+
+    async def rehearse(
+        self, work: Callable[..., Awaitable[Result]], **arguments: Any
+    ) -> Result:
+        """Do work whose changes are rolled back: it says what would happen."""
+        return await self._database.rehearse(work, **arguments)
 
     async def change(self, work: Callable[..., Awaitable[Result]], **arguments: Any) -> Result:
         """Do work in a transaction whose changes are those of the user, with the form's reason."""

@@ -22,7 +22,7 @@ class Databases:
     """
 
     def __init__(self, uri: str) -> None:
-        self._uri = uri
+        self.uri = uri
         self._names: list[str] = []
         self._connection = psycopg2.connect(uri)
         self._connection.autocommit = True
@@ -37,7 +37,7 @@ class Databases:
             f"CREATE DATABASE {{}} TEMPLATE {{}}{encoded}{self._strategy}", name, template
         )
         self._names.append(name)
-        return with_database(self._uri, name)
+        return with_database(self.uri, name)
 
     def drop(self, name: str) -> None:
         """Drop a database, even if sessions are still connected to it."""

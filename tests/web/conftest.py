@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from treq.client import HTTPClient
 from twisted.internet import reactor as global_reactor
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
+from twisted.web.resource import IResource
 
 from sbm.model.scheduler_call import Scheduling as Mode
 from sbm.operations import users
@@ -22,8 +23,11 @@ from sbm.settings.config import SchedulingSettings
 from sbm.settings.endpoints import DatabaseAddress, ServiceAddress
 from sbm.store.postgres.database import Database
 from sbm.web.api import build
+from sbm.web.http.passwords import Passwords
 
 reactor: Any = global_reactor
+
+Mount = Callable[[Database, Passwords], IResource]
 
 SCHEDULER_TOKEN = "scheduler-token"
 IDENTITY = "6fb30d6b-ba06-4964-825e-20f93388b9fe"
@@ -143,10 +147,15 @@ async def served(database_uri: str, media_root: Path, **options: Any) -> AsyncIt
     """A running API, with the tokens of an administrator and of an ordinary user.
 
     ``options`` are those of ``build``; its ``address`` may be another way to the database.
+    ``mount`` makes the console over the same database.
     """
     address = options.pop("address", None) or DatabaseAddress.parse(database_uri)
     database = Database(reactor=reactor, address=address, size=4)
     wakes: list[str] = []
+    mount: Mount | None = options.pop("mount", None)
+    if mount is not None:
+        passwords = Passwords(database=database, reactor=reactor)
+        options |= {"passwords": passwords, "console": mount(database, passwords)}
     site = build(
         database=database,
         scheduling=options.pop("scheduling", None) or a_scheduling(),
