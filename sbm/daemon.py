@@ -19,6 +19,7 @@ from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.console import console
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.role import Role
+from sbm.operations.undoing import UndoRules
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
 from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
@@ -203,6 +204,11 @@ def _site(
         zones=config.time_zones,
         simulation=config.simulation,
         wakeups=shared.wakeups,
+        undo_rules=UndoRules(
+            max_text_length=config.simulation.rules.max_text_length,
+            ticking_zone=config.scheduling.ticking_zone,
+        ),
+        max_tokens=config.max_tokens,
     )
     return api.build(
         passwords=passwords,
@@ -236,6 +242,7 @@ def _metrics(shared: SharedParts) -> Iterable[IService]:
         timeout=min(config.request_timeout, METRICS_TIMEOUT),
         connections=1,
         refused=shared.refused("Metrics API"),
+        took=shared.took("Metrics API"),
     )
     yield client
     yield MetricsReporter(
@@ -299,6 +306,7 @@ def _scheduler_calls(shared: SharedParts) -> Iterable[IService]:
         timeout=config.request_timeout,
         connections=AT_A_TIME,
         refused=shared.refused("Scheduler"),
+        took=shared.took("Scheduler"),
     )
     outbox = SchedulerOutbox(
         database=shared.database,

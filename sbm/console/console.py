@@ -14,27 +14,41 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Rule
+from werkzeug.routing import RequestRedirect, Rule
 
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.rendering import Renderer
+from sbm.console.screens.accounts import Accounts
+from sbm.console.screens.audit_trail import AuditTrail
+from sbm.console.screens.help_pages import HelpPages
+from sbm.console.screens.intake_account import IntakeAccount
 from sbm.console.screens.login import Login
+from sbm.console.screens.operations import Operations
+from sbm.console.screens.sends_control import SendsControl
+from sbm.console.screens.session_pages import SessionPages
 from sbm.console.screens.start import Start
 from sbm.console.screens.tick_actions import TickActions
 from sbm.console.screens.tick_pages import TickPages
 from sbm.console.screens.today import Today
+from sbm.console.screens.token_pages import TokenPages
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
-from sbm.console.visit import View, Visit
+from sbm.console.visit import View, Visit, go_to
 from sbm.model.durations import TickGrace
 from sbm.model.simulation import SimulationSettings
 from sbm.model.tick_times import Expectations
 from sbm.model.time_zones import TimeZones
+from sbm.model.user import MAX_TOKENS
+from sbm.operations.undoing import UndoRules
 from sbm.runtime.wakeups import Wakeups
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
+from sbm.web.http.http_errors import NoSuchPath
 from sbm.web.http.origin import Proxies
 from sbm.web.http.passwords import Passwords
+
+# The settings of a service whose Scheduler does not make the ticks.
+DEFAULT_RULES = UndoRules()
 
 # The classes with routes of their own, by the path below which these routes lie.
 SCREENS: Mapping[str, type[Any]] = {
@@ -43,6 +57,14 @@ SCREENS: Mapping[str, type[Any]] = {
     "/start": Start,
     "/ticks": TickPages,
     "/ticks/<key>": TickActions,
+    "/operations": Operations,
+    "/operations/pauses": SendsControl,
+    "/help": HelpPages,
+    "/audit": AuditTrail,
+    "/users": Accounts,
+    "/tokens": TokenPages,
+    "/sessions": SessionPages,
+    "/intake": IntakeAccount,
 }
 
 
@@ -63,17 +85,23 @@ class Console:
 
     @app.route("/static/<name>")
     async def static(self, request: Request, name: str) -> bytes:
-        file = self.files.find(name)
-        if file is None:
-            return await self.pages.answer(request, PageNeeds(), get=self._missing)
-        return self.files.answer(request, file)
+        async def answered(request: Request, _origin: str) -> View:
+            return self.files.view(request, name)
+
+        return await self.pages.answer_stranger(request, answered)
 
     @app.handle_errors(HTTPException)  # type: ignore[arg-type]
-    async def unknown_path(self, request: Request, failure: Failure) -> bytes:  # noqa: ARG002
-        return await self.pages.answer(request, PageNeeds(), get=self._missing, post=self._missing)
+    async def unknown_path(self, request: Request, failure: Failure) -> bytes:
+        get = self._missing
+        if isinstance(failure.value, RequestRedirect):  # only the slash at the end is missing
+            get = self._with_slash
+        return await self.pages.answer(request, PageNeeds(), get=get, post=self._missing)
+
+    async def _with_slash(self, visit: Visit) -> View:
+        return go_to(f"{visit.path}/", **visit.query)
 
     async def _missing(self, _visit: Visit) -> View:
-        return View(template="refused.html", values={"told": []}, status=404)
+        raise NoSuchPath
 
 
 def _mount(path: str, rule: Rule) -> None:
@@ -104,30 +132,35 @@ def build(
     zones: TimeZones | None = None,
     simulation: SimulationSettings | None = None,
     wakeups: Wakeups | None = None,
+    undo_rules: UndoRules = DEFAULT_RULES,
+    max_tokens: int = MAX_TOKENS,
 ) -> Console:
     """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL.
 
-    ``by`` and ``zones`` say when ticks are due; ``simulation`` has the settings that decide what is
-    sent; and ``wakeups`` are woken after the commit of work for the pipeline.
+    ``by`` and ``zones`` say when ticks are due, and ``simulation`` has the settings that decide what
+    is sent. ``wakeups`` are woken after the commit of work for the pipeline. Changes are undone by
+    the ``undo_rules``, and a user has at most ``max_tokens`` live tokens.
     """
     media = urlsplit(media_url)
+    files = StaticFiles()
     by = by or Expectations(mode="builtin", time_zone=timezone, grace=TickGrace(timedelta(hours=1)))
     zones = zones or TimeZones(default=timezone)
     wakeups = wakeups or Wakeups.of(database.reactor)
+    throttle = Throttle(reactor=database.reactor)
     pages = Pages(
         database=database,
         proxies=proxies,
-        renderer=Renderer(zone=timezone, version=version),
+        renderer=Renderer(zone=timezone, version=version, addresses=files.addresses()),
         media_origin=f"{media.scheme}://{media.netloc}" if media.netloc else "",
     )
     return Console(
         pages=pages,
-        files=StaticFiles(),
+        files=files,
         screens={
             "": Login(
                 pages=pages,
                 passwords=passwords,
-                throttle=Throttle(reactor=database.reactor),
+                throttle=throttle,
                 telemetry=telemetry,
             ),
             "/": Today(pages=pages, by=by, zones=zones, telemetry=telemetry),
@@ -140,5 +173,13 @@ def build(
             ),
             "/ticks": TickPages(pages=pages),
             "/ticks/<key>": TickActions(pages=pages, wakeups=wakeups),
+            "/operations": Operations(pages=pages, telemetry=telemetry),
+            "/operations/pauses": SendsControl(pages=pages, wake=wakeups.pauses.wake),
+            "/help": HelpPages(pages=pages),
+            "/audit": AuditTrail(pages=pages, rules=undo_rules),
+            "/users": Accounts(pages=pages, passwords=passwords),
+            "/tokens": TokenPages(pages=pages, max_tokens=max_tokens),
+            "/sessions": SessionPages(pages=pages, passwords=passwords, throttle=throttle),
+            "/intake": IntakeAccount(pages=pages),
         },
     )
