@@ -137,9 +137,9 @@ def build(
 ) -> Console:
     """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL.
 
-    ``by`` and ``zones`` say when ticks are due, and ``simulation`` has the settings that decide what
-    is sent. ``wakeups`` are woken after the commit of work for the pipeline. Changes are undone by
-    the ``undo_rules``, and a user has at most ``max_tokens`` live tokens.
+    ``by`` and ``zones`` say when ticks are due, and ``simulation`` has the settings that decide
+    what is sent. ``wakeups`` are woken after the commit of work for the pipeline. Changes are
+    undone by the ``undo_rules``, and a user has at most ``max_tokens`` live tokens.
     """
     media = urlsplit(media_url)
     files = StaticFiles()
