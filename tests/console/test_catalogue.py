@@ -23,7 +23,8 @@ RUN = "run: python -m tests.console.catalogue"
 _PLACEHOLDER = re.compile(r"%\((\w+)\)[sd]|%%")
 _TAG = re.compile(r"</?[a-z]+[^>]*>")
 # Some macros make the attributes of an element.
-_ATTRIBUTES = re.compile(r"(\b(required|checked|selected) )?[a-z-]+=\"[^\"]*\"( required\b)?")
+_ATTRIBUTES = re.compile(r'[a-z-]+="[^"]*"')
+_BARE = re.compile(r"\b(required|checked|selected)\b")
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 
 # Names that are the same in all languages.
@@ -140,7 +141,7 @@ def visible_in(path: Path) -> Iterator[str]:
     parser.feed(" ".join(one.data for one in tree.find_all(nodes.TemplateData)))
     parser.close()
     for seen in parser.seen:
-        text = _ATTRIBUTES.sub("", seen)
+        text = _BARE.sub("", _ATTRIBUTES.sub("", seen)) if '="' in seen else seen
         words = [word for word in _LETTERS.findall(text) if word not in _NAMES]
         if words:
             yield " ".join(text.split())

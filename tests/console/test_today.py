@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from sbm.store import daemons, sends, silent_subscriptions, ticks
 from tests.console.conftest import Served
 from tests.console.content import MORNING, MOTHERS
 from tests.console.reader import Page, Reader
+from tests.patience import patience
 
 SENT = Settled(outcome="sent", stage="post", outbound_id="1")
 NO_ADDRESS = Settled(outcome="failed", stage="address", reason="no address")
@@ -121,7 +123,7 @@ async def test_what_is_wrong_comes_first_and_leads_to_where_it_is_told(
         " WHERE id = (SELECT id FROM sends LIMIT 1)"
     )
     site.direct.rows("UPDATE ticks SET missing = 1")
-    page = await another(site)
+    page = await after_a_while(site, "message sender is away")
     (told,) = page.main.all("section", class_="warning")
     assert "message sender is away (503)" in told.text
     assert "uma has paused sends (the lane of single sends): wrong texts" in told.text
@@ -134,11 +136,11 @@ async def test_what_is_wrong_comes_first_and_leads_to_where_it_is_told(
     }
 
 
-async def another(site: Served) -> Page:
-    """The page, when what was read before is too old."""
-    page = await site.reader().get("/console/")
-    while not page.main.all("section", class_="warning") or "away" not in page.main.text:
-        page = await site.reader().get("/console/")
+async def after_a_while(site: Served, told: str) -> Page:
+    """The page as soon as it says this: what it shows may be a second old."""
+    give_up_at = time.monotonic() + patience()
+    while not (page := await site.reader().get("/console/")).says(told):
+        assert time.monotonic() < give_up_at, page.main.text
     return page
 
 

@@ -246,9 +246,10 @@ async def _record(transaction: Transaction, *, what: str, wanted: LedgerFilter, 
     await audit.record(
         transaction,
         actor=actor,
-        action=f"{what} people of a tick",
+        action="show people",
         reason="",
         details={
+            "what": what,
             "tick": wanted.tick_id,
             "outcome": wanted.outcome,
             "stage": wanted.stage,
