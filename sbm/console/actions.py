@@ -131,7 +131,7 @@ async def _once(
     done = await work(transaction)
     body = json.dumps({"sentence": one_line(done.sentence, most=500), "place": done.place})
     await idempotency.keep_answer(
-        transaction, request=keyed, status=303, headers={}, body=body.encode("utf-8")
+        transaction, request=keyed, status=200, headers={}, body=body.encode("utf-8")
     )
     return done, True
 
