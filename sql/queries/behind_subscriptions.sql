@@ -12,6 +12,9 @@ expected.short_name AS expected_messageset_name, expected_sequence_number, behin
 -- page: created_at DESC, id DESC
 -- A page of them, newest first.
 SELECT id, created_at FROM behind_subscriptions
+ WHERE true
+  [AND current_messageset_id = %(messageset_id)s]
+  [AND messages_behind >= %(at_least)s]
 -- shown:
 SELECT {columns} FROM page
   JOIN behind_subscriptions behind ON behind.id = page.id
@@ -77,7 +80,9 @@ SELECT id AS last FROM members ORDER BY id DESC LIMIT 1;
 -- none is behind, there is a row of nulls; if there are no more subscriptions, there is no row.
 WITH members AS MATERIALIZED (
     SELECT id, messageset_id, schedule_id
-      FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+      FROM subscriptions WHERE id > %(after)s
+      [AND id = ANY(%(ids)s::uuid[])]
+     ORDER BY id LIMIT %(limit)s
 ), legs AS MATERIALIZED (
     SELECT * FROM expected_path(%(search_id)s, ARRAY(
         SELECT id FROM members
