@@ -20,8 +20,11 @@ from sbm.console.answering import PageNeeds, Pages
 from sbm.console.rendering import Renderer
 from sbm.console.screens.helpdesk import Helpdesk
 from sbm.console.screens.helpdesk_actions import HelpdeskActions, HelpdeskUndo
+from sbm.console.screens.lagging import Lagging
+from sbm.console.screens.lagging_actions import LaggingActions
 from sbm.console.screens.login import Login
 from sbm.console.screens.today import Today
+from sbm.console.screens.trouble import Trouble
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit
@@ -42,6 +45,9 @@ SCREENS: Mapping[str, type[Any]] = {
     "/people": Helpdesk,
     "/people/<identity>/<subscription>": HelpdeskActions,
     "/people/<identity>/undo": HelpdeskUndo,
+    "/behind": Lagging,
+    "/behind/do": LaggingActions,
+    "/trouble": Trouble,
 }
 
 
@@ -131,6 +137,16 @@ def build(
             ),
             "/": Today(pages=pages),
             "/people": Helpdesk(pages=pages, clock=clock, identity_store=identity_store),
+            "/behind": Lagging(pages=pages),
+            "/behind/do": LaggingActions(
+                pages=pages,
+                zones=clock.zones,
+                wake_sends=wakeups.sends.wake,
+                wake_tasks=wakeups.tasks.wake,
+            ),
+            "/trouble": Trouble(
+                pages=pages, wake_sends=wakeups.sends.wake, wake_tasks=wakeups.tasks.wake
+            ),
             "/people/<identity>/<subscription>": HelpdeskActions(
                 pages=pages,
                 clock=clock,

@@ -87,9 +87,7 @@ class Visit:
         """The same, with all statements at one moment."""
         return await self._database.read_snapshot(work, **arguments)
 
-    async def rehearse(
-        self, work: Callable[..., Awaitable[Result]], **arguments: Any
-    ) -> Result:
+    async def rehearse(self, work: Callable[..., Awaitable[Result]], **arguments: Any) -> Result:
         """Do work whose changes are rolled back: it says what would happen."""
         return await self._database.rehearse(work, **arguments)
 

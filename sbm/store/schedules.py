@@ -125,9 +125,7 @@ async def list_told_of(transaction: Transaction, *, ids: Collection[int]) -> lis
     return await transaction.many(QUERIES.list_told_of, ToldSchedule, ids=list(ids))
 
 
-async def describe(
-    transaction: Transaction, *, ids: Collection[int]
-) -> dict[int, ScheduleSummary]:
+async def describe(transaction: Transaction, *, ids: Collection[int]) -> dict[int, ScheduleSummary]:
     """How many people and which sets use these schedules, by id."""
     found = await transaction.many(QUERIES.describe_schedules, ScheduleSummary, ids=list(ids))
     return {one.schedule_id: one for one in found}

@@ -101,10 +101,11 @@ class ContentSets:
                 "count": found.page.count,
                 "summaries": found.summaries,
                 "names": found.names,
-                "words": {
-                    one.id: schedule_words(visit, one) for one in found.schedules.values()
+                "words": {one.id: schedule_words(visit, one) for one in found.schedules.values()},
+                "policies": {
+                    one.id: policy_in_words(visit, one.on_missing_translation)
+                    for one in found.page.rows
                 },
-                "policies": {one.id: policy_in_words(visit, one.on_missing_translation) for one in found.page.rows},
                 "previous": previous,
                 "following": following,
                 "done": await sentence_of(visit),
