@@ -21,6 +21,7 @@ from sbm.console import console
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.role import Role
 from sbm.model.timeline import PlanClock
+from sbm.operations.undoing import UndoRules
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
 from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
@@ -223,14 +224,24 @@ def _site(
         timezone=config.timezone,
         version=version("sbm"),
         media_url=config.media_url or "",
-        clock=PlanClock(mode=config.scheduling.mode, zones=config.time_zones),
+        by=config.expectations,
+        zones=config.time_zones,
+        simulation=config.simulation,
         wakeups=shared.wakeups,
-        identity_store=None if people is None else IdentityStore(client=people),
+        undo_rules=UndoRules(
+            max_text_length=config.simulation.rules.max_text_length,
+            ticking_zone=config.scheduling.ticking_zone,
+        ),
+        max_tokens=config.max_tokens,
+        clock=PlanClock(mode=config.scheduling.mode, zones=config.time_zones),
         max_text_length=config.simulation.rules.max_text_length,
+        can_store=config.media_root is not None,
+        identity_store=None if people is None else IdentityStore(client=people),
     )
     return api.build(
         passwords=passwords,
         console=pages.resource(),
+        upload_places=pages.upload_places,
         database=database,
         scheduling=config.scheduling,
         version=version("sbm"),
@@ -260,6 +271,7 @@ def _metrics(shared: SharedParts) -> Iterable[IService]:
         timeout=min(config.request_timeout, METRICS_TIMEOUT),
         connections=1,
         refused=shared.refused("Metrics API"),
+        took=shared.took("Metrics API"),
     )
     yield client
     yield MetricsReporter(
@@ -323,6 +335,7 @@ def _scheduler_calls(shared: SharedParts) -> Iterable[IService]:
         timeout=config.request_timeout,
         connections=AT_A_TIME,
         refused=shared.refused("Scheduler"),
+        took=shared.took("Scheduler"),
     )
     outbox = SchedulerOutbox(
         database=shared.database,

@@ -53,7 +53,7 @@ class FormState:
         """The status of the page: that of a refusal if there are problems."""
         return 400 if self.problems else 200
 
-    def of(  # noqa: PLR0913 - the parts of a field
+    def of(
         self,
         name: str,
         label: str,
