@@ -28,6 +28,8 @@ from sbm.console.screens.help_pages import HelpPages
 from sbm.console.screens.helpdesk import Helpdesk
 from sbm.console.screens.helpdesk_actions import HelpdeskActions, HelpdeskUndo
 from sbm.console.screens.intake_account import IntakeAccount
+from sbm.console.screens.lagging import Lagging
+from sbm.console.screens.lagging_actions import LaggingActions
 from sbm.console.screens.login import Login
 from sbm.console.screens.message_editor import MessageEditor
 from sbm.console.screens.message_file import MessageFile, upload_place
@@ -42,6 +44,7 @@ from sbm.console.screens.tick_actions import TickActions
 from sbm.console.screens.tick_pages import TickPages
 from sbm.console.screens.today import Today
 from sbm.console.screens.token_pages import TokenPages
+from sbm.console.screens.trouble import Trouble
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit, go_to
@@ -88,6 +91,9 @@ SCREENS: Mapping[str, type[Any]] = {
     "/people": Helpdesk,
     "/people/<identity>/<subscription>": HelpdeskActions,
     "/people/<identity>/undo": HelpdeskUndo,
+    "/behind": Lagging,
+    "/behind/do": LaggingActions,
+    "/trouble": Trouble,
 }
 
 
@@ -225,6 +231,16 @@ def build(
             "/content/<key>/<number>/<lang>": MessageEditor(pages=pages, rules=messages),
             "/content/<key>/<number>/<lang>/file": MessageFile(pages=pages, rules=messages),
             "/people": Helpdesk(pages=pages, clock=clock, identity_store=identity_store),
+            "/behind": Lagging(pages=pages),
+            "/behind/do": LaggingActions(
+                pages=pages,
+                zones=clock.zones,
+                wake_sends=wakeups.sends.wake,
+                wake_tasks=wakeups.tasks.wake,
+            ),
+            "/trouble": Trouble(
+                pages=pages, wake_sends=wakeups.sends.wake, wake_tasks=wakeups.tasks.wake
+            ),
             "/people/<identity>/<subscription>": HelpdeskActions(
                 pages=pages,
                 clock=clock,
