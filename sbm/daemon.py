@@ -12,6 +12,7 @@ from typing import Any
 from twisted.application.service import IService
 
 from sbm import maintenance
+from sbm.clients.identity_store import IdentityStore
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
@@ -20,6 +21,8 @@ from sbm.console import console
 from sbm.console.console import Console
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.role import Role
+from sbm.model.timeline import PlanClock
+from sbm.operations.undoing import UndoRules
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
 from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
@@ -66,6 +69,8 @@ LONGEST_DELAY = timedelta(hours=1)
 METRICS_TIMEOUT = RequestTimeout(timedelta(seconds=5))
 # The lease of a task covers several requests to the vendor, one after the other.
 VENDOR_TIMEOUT = RequestTimeout(timedelta(seconds=30))
+# Somebody waits for the page of a person.
+PERSON_TIMEOUT = RequestTimeout(timedelta(seconds=5))
 
 
 def assemble(
@@ -127,10 +132,11 @@ def assemble(
     telemetry.gate = shared.gate
     token_uses = TokenUses(reactor=reactor)
     sending = _no_sending(shared) if role == "api" else sending_services(shared, listeners)
+    people = None if role == "pipeline" else _asking_for_people(shared)
     site, live = (
         (_probes(shared), [])
-        if role == "pipeline"
-        else _site(shared, served, prompt, role, token_uses)
+        if people is None
+        else _site(shared, served, prompt, role, token_uses, people)
     )
     ports = [Port(reactor=reactor, description=one, factory=site) for one in listen]
     under_way = Parallel(
@@ -162,6 +168,7 @@ def assemble(
             prompt,
             shared.database,
             *_metrics(shared),
+            *([] if people is None else [people]),
             *([] if role == "pipeline" else [maintenance.tokens(shared, token_uses)]),
             *sending.ground,
             work,
@@ -201,7 +208,21 @@ def _probes(shared: SharedParts) -> BoundedSite:
     )
 
 
-def _console(shared: SharedParts, database: Database, passwords: Passwords) -> Console:
+def _asking_for_people(shared: SharedParts) -> ServiceClient:
+    """The client with which the console finds people: it shares no connections with the sends."""
+    config = shared.config
+    return ServiceClient(
+        reactor=shared.reactor,
+        address=config.identity_store,
+        timeout=min(config.request_timeout, PERSON_TIMEOUT),
+        connections=2,
+        refused=shared.refused("Identity Store"),
+    )
+
+
+def _console(
+    shared: SharedParts, database: Database, passwords: Passwords, people: ServiceClient
+) -> Console:
     """The pages for people, on the connections of the API."""
     config = shared.config
     return console.build(
@@ -212,20 +233,42 @@ def _console(shared: SharedParts, database: Database, passwords: Passwords) -> C
         timezone=config.timezone,
         version=version("sbm"),
         media_url=config.media_url,
+        by=config.expectations,
+        zones=config.time_zones,
+        simulation=config.simulation,
+        wakeups=shared.wakeups,
+        undo_rules=UndoRules(
+            max_text_length=config.simulation.rules.max_text_length,
+            ticking_zone=config.scheduling.ticking_zone,
+        ),
+        max_tokens=config.max_tokens,
+        clock=PlanClock(mode=config.scheduling.mode, zones=config.time_zones),
+        max_text_length=config.simulation.rules.max_text_length,
+        can_store=config.media_root is not None,
+        identity_store=IdentityStore(client=people),
         signs=lambda: shared.wakeups.calls + shared.telemetry.counts.total(),
     )
 
 
 def _site(
-    shared: SharedParts, database: Database, prompt: Database, role: Role, token_uses: TokenUses
+    shared: SharedParts,
+    database: Database,
+    prompt: Database,
+    role: Role,
+    token_uses: TokenUses,
+    people: ServiceClient,
 ) -> tuple[BoundedSite, Sequence[IService]]:
-    """The API and the console, on connections of their own; and the services that they need."""
+    """The API and the console, on connections of their own; and what stops with the requests.
+
+    ``people`` asks the Identity Store.
+    """
     config = shared.config
     passwords = Passwords(database=database, reactor=shared.reactor)
-    pages = _console(shared, database, passwords)
+    pages = _console(shared, database, passwords, people)
     site = api.build(
         passwords=passwords,
         console=pages.resource(),
+        upload_places=pages.upload_places,
         database=database,
         scheduling=config.scheduling,
         version=version("sbm"),
@@ -257,6 +300,7 @@ def _metrics(shared: SharedParts) -> Iterable[IService]:
         timeout=min(config.request_timeout, METRICS_TIMEOUT),
         connections=1,
         refused=shared.refused("Metrics API"),
+        took=shared.took("Metrics API"),
     )
     yield client
     yield MetricsReporter(
@@ -320,6 +364,7 @@ def _scheduler_calls(shared: SharedParts) -> Iterable[IService]:
         timeout=config.request_timeout,
         connections=AT_A_TIME,
         refused=shared.refused("Scheduler"),
+        took=shared.took("Scheduler"),
     )
     outbox = SchedulerOutbox(
         database=shared.database,

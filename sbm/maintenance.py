@@ -126,6 +126,7 @@ def deliveries(shared: SharedParts) -> Iterable[IService]:
         timeout=config.request_timeout,
         connections=1,
         refused=shared.refused("Message Sender"),
+        took=shared.took("Message Sender"),
     )
     reader = DeliveryReader(
         database=shared.gated,

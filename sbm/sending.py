@@ -97,6 +97,10 @@ class SharedParts:
 
         return count
 
+    def took(self, service: str) -> Callable[[float], None]:
+        """Notes how long the answers of a service take."""
+        return self.telemetry.latency_of(_label(service)).note
+
 
 def _label(service: str) -> str:
     """The name of a service in metrics."""
@@ -306,6 +310,7 @@ def _client(
         connections=shared.config.concurrency,
         failed=_count_failures(shared.telemetry.pending_metrics, counted),
         refused=shared.refused(service),
+        took=shared.took(service),
     )
 
 

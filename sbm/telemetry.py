@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -22,6 +22,9 @@ ANSWERS_REFUSED = "answers.refused"
 # There are two names for each message set, and some thirty more. If sets are renamed again and
 # again while the Metrics API is away, the names must not fill the memory.
 MOST_NAMES = 10_000
+
+# Of so many answers of each service it is remembered how long they took.
+LATENCIES_KEPT = 200
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -90,6 +93,32 @@ class GateState(Protocol):
         """Why it does not; empty if it does."""
 
 
+@define(eq=False, slots=False, kw_only=True)
+class Latency:
+    """How many seconds the latest answers of a service took."""
+
+    _seconds: deque[float] = field(factory=lambda: deque(maxlen=LATENCIES_KEPT), init=False)
+
+    def note(self, seconds: float) -> None:
+        """An answer took so long."""
+        self._seconds.append(seconds)
+
+    @property
+    def count(self) -> int:
+        """How many answers are remembered."""
+        return len(self._seconds)
+
+    @property
+    def usual(self) -> float:
+        """The median; 0 if there was no answer."""
+        return sorted(self._seconds)[len(self._seconds) // 2] if self._seconds else 0.0
+
+    @property
+    def longest(self) -> float:
+        """The longest; 0 if there was no answer."""
+        return max(self._seconds, default=0.0)
+
+
 @frozen(kw_only=True)
 class MissingTicks:
     """The ticks that did not come: since when each ``overdue`` schedule waits for one.
@@ -109,7 +138,8 @@ class Telemetry:
 
     There are few names. They and their labels come from the code, never from messages, and never
     identify a person. ``pending_metrics`` is for the Metrics API, which uses other names.
-    ``services`` are those that the daemon calls, by name. ``gate`` is in front of all its work.
+    ``services`` are those that the daemon calls, by name, and ``latencies`` say how long they take,
+    by the same names. ``gate`` is in front of all its work.
     ``send_pauses`` are the pauses of sends that have not ended, and ``held_ticks`` are the ticks
     that wait for a person.
     ``server_warning`` says what an operator has to look at in the servers of the database.
@@ -122,12 +152,17 @@ class Telemetry:
     gauges: dict[tuple[str, Labels], float] = field(factory=dict)
     pending_metrics: PendingMetrics = field(factory=PendingMetrics)
     services: dict[str, ServiceState] = field(factory=dict)
+    latencies: dict[str, Latency] = field(factory=dict)
     gate: GateState | None = None
     send_pauses: Sequence[SendPause] = ()
     held_ticks: Sequence[HeldTick] = ()
     server_warning: str = ""
     ticks: MissingTicks | None = None
     reasons: dict[str, str] = field(factory=dict)
+
+    def latency_of(self, service: str) -> Latency:
+        """How long the answers of this service take; one for all its clients."""
+        return self.latencies.setdefault(service, Latency())
 
     def count(self, name: str, by: int = 1, **labels: str) -> None:
         """Add to a counter; each set of labels has its own. Zero makes a counter visible."""

@@ -161,6 +161,10 @@ def _ignore_refusal(_kind: str) -> None:
     """Do not count refused answers."""
 
 
+def _ignore_time(_seconds: float) -> None:
+    """Do not note how long answers take."""
+
+
 @define(eq=False, slots=False, kw_only=True)
 class ServiceClient(Service):
     """HTTP with one service, with its address and our authorization.
@@ -169,7 +173,8 @@ class ServiceClient(Service):
     the connection is aborted. At most ``connections`` are kept alive between requests. ``failed``
     is called with the method of each GET or POST that failed, and with ``http_error.<status>``,
     ``timeout`` or ``connection_error``. ``refused`` is called with the limit that an answer
-    exceeds; it was not read to its end.
+    exceeds; it was not read to its end. ``took`` is called with how many seconds each complete
+    answer took, whatever its status.
     """
 
     reactor: Any
@@ -178,6 +183,7 @@ class ServiceClient(Service):
     _connections: int = 50
     _failed: Callable[[str, str], None] = _ignore_failure
     refused: Callable[[str], None] = _ignore_refusal
+    _took: Callable[[float], None] = _ignore_time
     _agent: HttpAgent = field(init=False)
     _client: PreparedClient = field(init=False)
     _deadlines: Deadlines = field(init=False)
@@ -292,6 +298,7 @@ class ServiceClient(Service):
         except AnswerTooLong as error:
             self.refused(error.kind)
             raise
+        self._took(self.reactor.seconds() - began_at)
         return HttpResponse(response=response, status=response.code, body=response.body)
 
     def _error_for(self, error: NotBegun | ResponseFailed, began_at: float) -> Failed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -16,14 +17,21 @@ from sbm.commands.running import (
     in_database,
     print_table,
     say,
+    signature_from,
 )
 from sbm.model.email import is_email
 from sbm.model.password import hash_password
+from sbm.model.signature import Signature
 from sbm.model.user import MAX_EMAIL, PERMISSIONS, USUAL
 from sbm.operations import users
+from sbm.operations.logins import make_login_link
 from sbm.operations.usernames import UnfitText
+from sbm.settings.reading import Settings
 from sbm.store.postgres.database import Database
 from sbm.store.users import has_administrator, list_users
+
+# For how long a link can be used. It goes from a terminal to a browser.
+LINK_LASTS = timedelta(minutes=15)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +112,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         verb.add_argument(
             "permission", metavar="PERMISSION", choices=PERMISSIONS, help=", ".join(PERMISSIONS)
         )
+
+    _verb(
+        verbs,
+        "link",
+        _link,
+        "print a link that logs a user in to the console",
+        "Print a link that logs a user in to the console once, within"
+        f" {LINK_LASTS.seconds // 60} minutes. It begins with STAGE_BASED_MESSAGING_URL. Whoever"
+        " has it can log in as this user: give it to nobody else.",
+    )
 
     listing = verbs.add_parser(
         "list",
@@ -230,6 +248,28 @@ async def _set_active(database: Database, *, username: str, is_active: bool) -> 
     await database.transact(users.set_active, username=username, is_active=is_active)
     say(f"user {username!r} is {'enabled' if is_active else 'disabled'}")
     await _warn_if_there_is_no_administrator(database)
+    return OK
+
+
+def _link(options: argparse.Namespace) -> Work:
+    settings = Settings(environ=options.environ)
+    public_url = settings.public_url()
+    settings.check()
+    return partial(
+        _print_link,
+        username=options.name,
+        public_url=public_url,
+        signature=signature_from(options),
+    )
+
+
+async def _print_link(
+    database: Database, *, username: str, public_url: str, signature: Signature
+) -> int:
+    secret = await database.transact(
+        make_login_link, username=username, within=LINK_LASTS, signature=signature
+    )
+    say(f"{public_url}/console/link?key={secret}")
     return OK
 
 

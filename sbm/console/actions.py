@@ -13,17 +13,22 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
+from typing import Any
 
 from attrs import field, frozen
 
+from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.text import one_line
+from sbm.operations.refusals import WrongValues
 from sbm.store import idempotency
 from sbm.store.idempotency import KeyedRequest
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.http_errors import Invalid
 
 MAX_KEY = 64
+
+_NONE: Mapping[str, Any] = {}
 
 
 @frozen(kw_only=True)
@@ -34,6 +39,10 @@ class Proposal:
     the hidden fields of the form: the filter, or what was chosen. ``seen`` is compared when the
     form is sent: texts or numbers that must still be the same. ``undo`` says how it can be undone.
     If there is an ``objection``, it cannot be done, and there is no button.
+
+    An action with inputs of its own has a ``template`` that extends ``action.html`` and fills its
+    block ``inputs``; ``values`` are what it shows there. It finds what was typed in ``typed``, and
+    the sentences about each field in ``errors``, which are empty at first.
     """
 
     title: str
@@ -47,12 +56,13 @@ class Proposal:
     objection: str = ""
     is_dangerous: bool = False
     needs_reason: bool = True
+    template: str = "action.html"
+    values: Mapping[str, Any] = field(factory=dict)
 
     @property
     def mark(self) -> str:
         """What the form carries, to notice that something has changed."""
-        told = json.dumps([self.count, *self.seen], default=str)
-        return sha256(told.encode("utf-8")).hexdigest()[:32]
+        return _mark([self.count, *self.seen])
 
 
 @frozen(kw_only=True)
@@ -77,13 +87,21 @@ class HasChanged(Exception):
         self.proposal = proposal
 
 
-async def show(visit: Visit, propose: Propose) -> View:
-    """The page that says what an action would do."""
-    return _page(await visit.read(propose))
+async def show(visit: Visit, propose: Propose, *, is_rehearsed: bool = False) -> View:
+    """The page that says what an action would do.
+
+    If it ``is_rehearsed``, ``propose`` itself does what it tells, and that is rolled back.
+    """
+    return _page(await (visit.rehearse if is_rehearsed else visit.read)(propose))
 
 
-async def perform(visit: Visit, propose: Propose, work: Perform) -> View:
-    """Do it, if it is still what the user saw."""
+async def perform(
+    visit: Visit, propose: Propose, work: Perform, *, is_rehearsed: bool = False
+) -> View:
+    """Do it, if it is still what the user saw; else show what it is now, or what is wrong.
+
+    If it ``is_rehearsed``, ``propose`` has done it, and ``work`` only tells.
+    """
     keyed = _keyed(visit)
     try:
         done, is_new = await visit.change(
@@ -91,11 +109,23 @@ async def perform(visit: Visit, propose: Propose, work: Perform) -> View:
         )
     except HasChanged as error:
         return _page(error.proposal, has_changed=True)
+    except (Invalid, WrongValues) as error:
+        told = error.problems if isinstance(error, WrongValues) else error.body
+        if not isinstance(told, Mapping):
+            raise
+        errors = {name: [visit._(one) for one in told[name]] for name in told}
+        proposal = await (visit.rehearse if is_rehearsed else visit.read)(propose)
+        return _page(proposal, errors=errors, typed=visit.form)
     if is_new and done.then is not None:
         done.then()
     return View(
         status=303, goes_to=f"{done.place}{'&' if '?' in done.place else '?'}done={keyed.key}"
     )
+
+
+def seen_as(*seen: str | int | None) -> str:
+    """What a form carries that nobody is shown a proposal for: the same as ``Proposal.mark``."""
+    return _mark([0, *seen])
 
 
 async def sentence_of(visit: Visit) -> str | None:
@@ -120,21 +150,38 @@ async def _once(
     if proposal.objection or proposal.mark != visit.form.get("seen"):
         raise HasChanged(proposal)
     if proposal.needs_reason and not visit.reason:
-        raise Invalid({"reason": ["Say why: it is kept in the audit."]})
+        raise Invalid({"reason": [marked("Say why: it is kept in the audit.")]})
     done = await work(transaction)
     body = json.dumps({"sentence": one_line(done.sentence, most=500), "place": done.place})
     await idempotency.keep_answer(
-        transaction, request=keyed, status=303, headers={}, body=body.encode("utf-8")
+        transaction, request=keyed, status=200, headers={}, body=body.encode("utf-8")
     )
     return done, True
 
 
-def _page(proposal: Proposal, *, has_changed: bool = False) -> View:
+def _page(
+    proposal: Proposal,
+    *,
+    has_changed: bool = False,
+    errors: Mapping[str, Sequence[str]] = _NONE,
+    typed: Mapping[str, str] = _NONE,
+) -> View:
+    shown = {
+        "proposal": proposal,
+        "has_changed": has_changed,
+        "once": uuid.uuid4().hex,
+        "errors": errors,
+        "typed": typed,
+    }
     return View(
-        template="action.html",
-        values={"proposal": proposal, "has_changed": has_changed, "once": uuid.uuid4().hex},
-        status=409 if has_changed else 200,
+        template=proposal.template,
+        values={**proposal.values, **shown},
+        status=409 if has_changed else 400 if errors else 200,
     )
+
+
+def _mark(seen: Sequence[str | int | None]) -> str:
+    return sha256(json.dumps(seen, default=str).encode("utf-8")).hexdigest()[:32]
 
 
 def _keyed(visit: Visit) -> KeyedRequest:

@@ -6,13 +6,12 @@ secret. Then the screen makes the page.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
-from attrs import field, frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError
-from twisted.logger import Logger
 from twisted.web.server import Request
 
 from sbm.console import cookies, forms
@@ -20,20 +19,23 @@ from sbm.console.rendering import Renderer, compressed
 from sbm.console.texts import preferred, translations
 from sbm.console.visit import View, Visit, go_to
 from sbm.model.user import NOBODY, User
-from sbm.operations.refusals import NoSuchRow, OperationRefused
+from sbm.operations.refusals import OperationRefused
 from sbm.store import console_sessions
 from sbm.store.console_sessions import ConsoleSession
 from sbm.store.postgres.database import Database
-from sbm.store.postgres.errors import DatabaseUnavailable
+from sbm.store.postgres.errors import CommitUnknown, DatabaseUnavailable
 from sbm.web.http import http_errors
 from sbm.web.http.api_request import content_of
 from sbm.web.http.bodies import FORM, parse
-from sbm.web.http.http_errors import Reason, Refusal
+from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import Proxies
 from sbm.web.http.refused_requests import explain
 from sbm.web.http.targets import parameters_of
+from sbm.web.http.uploads import Upload
 
 LOGIN = "/console/login"
+
+_METHODS = (b"GET", b"HEAD", b"POST")
 
 # What the pages may load, and from where. Pictures and sounds may come from SBM_MEDIA_URL, too.
 _POLICY = (
@@ -61,7 +63,6 @@ class Pages:
     proxies: Proxies
     renderer: Renderer
     media_origin: str = ""
-    _log: Logger = field(factory=Logger)
 
     async def answer(
         self,
@@ -80,11 +81,14 @@ class Pages:
             handler = post if is_post else get
             session = await self._session(request, origin)
             if session is None:
-                return await self._written(request, self._to_login(request, is_post), language)
+                view = self._to_login(request, origin)
+                return await self._written(request, view, language)
             visit = self._visit(request, session, origin, language)
-            if handler is None or request.method not in (b"GET", b"HEAD", b"POST"):
+            if handler is None or request.method not in _METHODS:
                 raise http_errors.MethodNotAllowed(request.method.decode("ascii", "replace"))
-            self._check(request, visit, needs.post if is_post else needs.get, is_post=is_post)
+            self._check(visit, needs.post if is_post else needs.get)
+            if is_post:
+                visit = await self._with_form(request, visit)
             view = await handler(visit)
         except CancelledError:
             raise  # the browser has gone
@@ -98,6 +102,8 @@ class Pages:
         """Answer a request that needs no session; the handler gets its origin."""
         language = preferred(cookies.language_of(request), request.getHeader("accept-language"))
         try:
+            if request.method not in _METHODS:
+                raise http_errors.MethodNotAllowed(request.method.decode("ascii", "replace"))
             view = await handler(request, self.proxies.origin(request))
         except CancelledError:
             raise
@@ -107,32 +113,36 @@ class Pages:
 
     async def _session(self, request: Request, origin: str) -> ConsoleSession | None:
         secret = cookies.session_of(request, origin)
-        if not secret:
+        if not secret or not cookies.is_private(origin):
             return None
         found = await self.database.read(console_sessions.find, secret=secret)
-        if found is not None and found.is_use_noted_long_ago:
+        if found is not None and found.is_use_noted_long_ago and _is_of_a_person(request):
             await self.database.transact(console_sessions.note_use, session_id=found.id)
         return found
 
     @staticmethod
-    def _to_login(request: Request, is_post: bool) -> View:
-        """To the page that asks for the password, and back from there; what was sent is lost."""
+    def _to_login(request: Request, origin: str) -> View:
+        """To the page that asks for the password, and back from there; what was sent is lost.
+
+        If a script asks for a part of a page, the whole page has to go there.
+        """
         explain(request, Reason(kind="no-session"))
-        place = request.path if is_post else request.uri
-        return go_to(LOGIN, next=place.decode("ascii", "replace"))
+        if not _is_part(request):
+            place = request.path if request.method == b"POST" else request.uri
+            return go_to(LOGIN, next=place.decode("ascii", "replace"))
+        page = (request.getHeader("hx-current-url") or "").removeprefix(origin)
+        return View(
+            raw=b"", status=401, headers={"HX-Redirect": f"{LOGIN}?{urlencode({'next': page})}"}
+        )
 
     def _visit(
         self, request: Request, session: ConsoleSession, origin: str, language: str
     ) -> Visit:
-        form: Mapping[str, Any] = {}
-        if request.method == b"POST":
-            form = self.form_of(request)
         return Visit(
             session=session,
             origin=origin,
             path=request.path.decode("ascii", "replace"),
             query=dict(parameters_of(request.uri)),
-            form=form,
             language=language,
             request_id=str(getattr(request, "request_id", "")),
             request=request,
@@ -145,38 +155,73 @@ class Pages:
         """The fields of a form; raises TooLarge, Malformed or UnsupportedMediaType."""
         if getattr(request, "is_too_large", False):
             raise http_errors.TooLarge(request.body_limit)  # type: ignore[attr-defined]
-        value = parse(content_of(request), request.getHeader("content-type") or FORM).value
-        if not isinstance(value, dict):
-            raise http_errors.Malformed("The form has no fields.", kind="unreadable-body")
-        return value
+        kind = request.getHeader("content-type") or FORM
+        body = parse(content_of(request), kind)
+        if not body.is_form:
+            raise http_errors.UnsupportedMediaType(kind)
+        return body.as_object()
 
     @staticmethod
-    def _check(request: Request, visit: Visit, permission: str | None, *, is_post: bool) -> None:
-        """Raise Forbidden if the user may not do this, or if no page of ours has asked for it."""
+    def _check(visit: Visit, permission: str | None) -> None:
+        """Raise Forbidden if the user may not do this."""
         if permission is not None and not visit.user.may(permission):
-            raise http_errors.Forbidden(permission)
-        if not is_post:
-            return
-        secret = cookies.session_of(request, visit.origin) or ""
-        told = str(visit.form.get("secret", ""))
+            raise NotPermitted(permission)
+
+    async def _with_form(self, request: Request, visit: Visit) -> Visit:
+        """The visit with the form that was sent; raises ForeignForm unless a page of ours made it.
+
+        The secret is read last: it is in the body, which may be long.
+        """
         if not forms.is_from_here(request, visit.origin):
             raise ForeignForm
-        if not forms.is_secret(told, forms.secret_of(secret)):
+        upload: Upload | None = getattr(request, "upload", None)
+        if upload is None:
+            fields = self.form_of(request)
+        elif getattr(request, "is_too_large", False):
+            raise http_errors.TooLarge(upload.limit)
+        else:
+            fields = (await upload.body()).value
+        form = {name: value for name, value in fields.items() if isinstance(value, str)}
+        secret = cookies.session_of(request, visit.origin) or ""
+        if not forms.is_secret(form.get("secret", ""), forms.secret_of(secret)):
+            raise ForeignForm
+        files = {name: value for name, value in fields.items() if name not in form}
+        return evolve(visit, form=form, files=files)
+
+    async def admit(self, request: Request, *, permission: str) -> None:
+        """Raise an error unless a user with this permission is logged in, and a page of ours asks.
+
+        It reads only the headers: the body of an upload comes after it. The secret of the form is
+        checked as that of any other, before the file is kept.
+        """
+        origin = self.proxies.origin(request)
+        session = await self._session(request, origin)
+        if session is None:
+            raise http_errors.Unauthenticated("Nobody is logged in.", kind="no-session")
+        if not session.user.may(permission):
+            raise http_errors.Forbidden(permission)
+        if not forms.is_from_here(request, origin):
             raise ForeignForm
 
     def _told(self, request: Request, error: Exception) -> View:
-        """The page that tells an error."""
-        if isinstance(error, DatabaseUnavailable):
-            return View(template="away.html", status=503, headers={"Retry-After": "5"})
-        if isinstance(error, OperationRefused) and not isinstance(error, Refusal):
-            status = 404 if isinstance(error, NoSuchRow) else 409
-            return View(template="refused.html", values={"told": [str(error)]}, status=status)
-        status = http_errors.status_of(error) or 500
+        """The page that tells an error, which is counted; if it is a defect, the log has it."""
+        status = http_errors.status_of(error)
+        headers = http_errors.headers_of(error)
+        if status is None and isinstance(error, OperationRefused):
+            explain(request, Reason(kind="refused"))
+            return _refused([str(error)], status=409)
         explain(request, http_errors.reason_of(error))
-        if status == 500:
-            self._log.failure("a page of the console failed")
-        told = _sentences(http_errors.body_of(error)) if status != 500 else []
-        return View(template="refused.html", values={"told": told}, status=status)
+        if isinstance(error, DatabaseUnavailable):
+            values = {"is_unknown": isinstance(error, CommitUnknown)}
+            return View(template="away.html", values=values, status=503, headers=headers)
+        if isinstance(error, ForeignForm):
+            return _refused([], status=403, is_foreign=True)
+        if isinstance(error, NotPermitted):
+            return _refused([], status=403, permission=error.permission)
+        if status in (None, 404, 405):
+            return _refused([], status=status or 500)
+        told = _sentences(http_errors.body_of(error))
+        return _refused(told, status=status or 500, headers=headers)
 
     async def _written(
         self, request: Request, view: View, language: str, visit: Visit | None = None
@@ -186,20 +231,30 @@ class Pages:
         for name, value in {**self._headers(), **view.headers}.items():
             request.setHeader(name.encode("ascii"), value.encode("utf-8"))
         if view.goes_to is not None:
-            request.setHeader(b"Location", quote(view.goes_to, safe="/?&=%:+,;@~!*'()").encode())
+            request.setHeader(b"Location", quote(view.goes_to, safe="/?&=%:+,;@~!*'()#").encode())
             return b""
         if view.stream is not None and request.method != b"HEAD":
             await view.stream(request)
             return b""
         body = view.raw
         if body is None:
-            body = self._rendered(request, view, language, visit).encode("utf-8")
+            body = self._page(request, view, language, visit).encode("utf-8")
             request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
-        body, headers = compressed(body, request.getHeader("accept-encoding"))
-        for name, value in headers.items():
-            request.setHeader(name.encode("ascii"), value.encode("ascii"))
+        if "Vary" not in view.headers:
+            body, headers = compressed(body, request.getHeader("accept-encoding"))
+            for name, value in headers.items():
+                request.setHeader(name.encode("ascii"), value.encode("ascii"))
         request.setHeader(b"Content-Length", b"%d" % len(body))
         return body
+
+    def _page(self, request: Request, view: View, language: str, visit: Visit | None) -> str:
+        """The page of a view; if that fails, the one that says so."""
+        try:
+            return self._rendered(request, view, language, visit)
+        except Exception as error:
+            view = self._told(request, error)
+            request.setResponseCode(view.status)
+            return self._rendered(request, view, language, visit)
 
     def _rendered(self, request: Request, view: View, language: str, visit: Visit | None) -> str:
         user: User = NOBODY if visit is None else visit.user
@@ -208,7 +263,7 @@ class Pages:
             "status": view.status,
             "path": request.path.decode("ascii", "replace"),
             "secret": self._secret(request, visit),
-            "is_part": request.getHeader("hx-request") == "true",
+            "is_part": _is_part(request),
         }
         return self.renderer.render(view.template, language, {**shared, **view.values})
 
@@ -234,6 +289,35 @@ class ForeignForm(http_errors.Forbidden):
 
     def __init__(self) -> None:
         super().__init__(None)
+        self.kind = "foreign-form"
+
+
+class NotPermitted(http_errors.Forbidden):
+    """The user does not have the permission that a page needs."""
+
+    def __init__(self, permission: str) -> None:
+        super().__init__(permission)
+        self.permission = permission
+
+
+def _refused(
+    told: Sequence[str], *, status: int, headers: Mapping[str, str] | None = None, **values: Any
+) -> View:
+    """The page that says in these sentences why something was not done."""
+    shown = {"told": told, "is_foreign": False, "permission": "", **values}
+    return View(template="refused.html", values=shown, status=status, headers=headers or {})
+
+
+def _is_part(request: Request) -> bool:
+    """Whether a script of ours asks, and puts what it gets into a page."""
+    return bool(request.getHeader("hx-request") == "true")
+
+
+def _is_of_a_person(request: Request) -> bool:
+    """Whether somebody has done something. A page that is only open asks for its parts, too."""
+    if request.method == b"POST":
+        return True
+    return not _is_part(request) and request.getHeader("accept") != "text/event-stream"
 
 
 def _sentences(body: Any) -> list[str]:

@@ -80,5 +80,5 @@ def _set(
         httpOnly=http_only,
         secure=origin.startswith("https:"),
         sameSite="lax",
-        max_age=seconds,
+        max_age=None if seconds is None else str(seconds),
     )

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from sbm.console import cookies
 from sbm.console.rendering import Renderer
 from sbm.console.visit import View, Visit
-from sbm.model.user import PERMISSIONS, User
+from sbm.model.user import PERMISSIONS
 from sbm.runtime.loop import Loop
 from sbm.store import console_sessions
 from sbm.store.postgres.database import Database
@@ -46,10 +46,13 @@ _MAX_KEY = 40
 
 @frozen(eq=False, kw_only=True)
 class LivePart:
-    """A part of a page: its template, and the values in it, for a key such as the id of a tick."""
+    """A part of a page: its template, and the values in it, for a key such as the id of a tick.
+
+    The values are those that anybody with the same language and permissions would see.
+    """
 
     template: str
-    values: Callable[..., Awaitable[Mapping[str, Any]]]
+    values: Callable[[Visit, str], Awaitable[Mapping[str, Any]]]
     permission: str | None = None
 
 
@@ -67,7 +70,7 @@ class _Seen:
 class _MadePart:
     """A part as it was made, and the streams of whoever looks at it."""
 
-    user: User
+    visit: Visit
     html: str = ""
     at: float = float("-inf")
     lock: DeferredLock = field(factory=DeferredLock)
@@ -165,7 +168,7 @@ class LiveParts(Service):
             language=visit.language,
             permissions=frozenset(filter(visit.user.may, PERMISSIONS)),
         )
-        html = await self._html(seen, visit.user)
+        html = await self._html(seen, visit)
         wants_stream = "text/event-stream" in (visit.request.getHeader("accept") or "")
         if not (wants_stream and self.running and self._has_room(visit.session.id)):
             self._forget()
@@ -195,7 +198,7 @@ class LiveParts(Service):
         )
         request.notifyFinish().addErrback(lambda _: stream.end())
         request.registerProducer(stream, True)
-        made = self._made.setdefault(seen, _MadePart(user=visit.user, html=html))
+        made = self._made.setdefault(seen, _MadePart(visit=visit, html=html))
         made.streams.add(stream)
         try:
             stream.send(html)
@@ -212,15 +215,15 @@ class LiveParts(Service):
             if not made.streams and not made.lock.locked and made.at <= now - SECONDS:
                 del self._made[one]
 
-    async def _html(self, seen: _Seen, user: User) -> str:
+    async def _html(self, seen: _Seen, visit: Visit) -> str:
         """The part, at most a second old; whoever asks meanwhile waits for the same work."""
-        made = self._made.setdefault(seen, _MadePart(user=user))
+        made = self._made.setdefault(seen, _MadePart(visit=visit))
         await made.lock.acquire()
         try:
             if made.at <= self._reactor.seconds() - SECONDS:
                 part = self._parts[seen.name]
-                values = await self._database.read(part.values, key=seen.key)
-                shared = {"user": made.user, "is_part": True}
+                values = await part.values(made.visit, seen.key)
+                shared = {"user": made.visit.user, "is_part": True, "secret": ""}
                 made.html = self._renderer.render(
                     part.template, seen.language, {**shared, **values}
                 )
@@ -245,7 +248,7 @@ class LiveParts(Service):
 
     async def _refresh(self, seen: _Seen, made: _MadePart) -> None:
         try:
-            html = await self._html(seen, made.user)
+            html = await self._html(seen, made.visit)
         except DatabaseUnavailable:
             return  # the page says when it was made; it goes on by itself
         except Exception:

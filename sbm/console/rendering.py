@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
+from babel import Locale
 from babel.dates import format_datetime, format_time, format_timedelta
 from babel.numbers import format_decimal, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -22,10 +23,14 @@ _LEAST_COMPRESSED = 500
 
 @frozen(eq=False, kw_only=True)
 class Renderer:
-    """Renders the templates; ``zone`` is the time zone in which moments are shown."""
+    """Renders the templates; ``zone`` is the time zone in which moments are shown.
+
+    ``addresses`` are those of the static files, by their names.
+    """
 
     zone: ZoneInfo
     version: str
+    addresses: Mapping[str, str] = field(factory=dict)
     _environments: dict[str, Environment] = field(factory=dict, init=False)
 
     def render(self, template: str, language: str, values: Mapping[str, Any]) -> str:
@@ -56,6 +61,7 @@ class Renderer:
             clock=shown.clock,
             ago=shown.ago,
             duration=shown.duration,
+            lasting=shown.lasting,
         )
         environment.globals.update(
             language=language,
@@ -63,6 +69,7 @@ class Renderer:
             direction=direction(language),
             version=self.version,
             zone=self.zone.key,
+            addresses=self.addresses,
         )
         return environment
 
@@ -80,7 +87,9 @@ class Shown:
 
     def share(self, value: float, digits: int = 0) -> str:
         """A part of one, as a percentage."""
-        pattern = f"#,##0.{'0' * digits}%" if digits else None
+        pattern = Locale.parse(self.language).percent_formats[None].pattern
+        if digits:
+            pattern = pattern.replace("0", f"0.{'0' * digits}", 1)
         return format_percent(value, format=pattern, locale=self.language)
 
     def moment(self, value: datetime | None) -> Markup | str:
@@ -105,6 +114,10 @@ class Shown:
         """A length of time, in its largest unit."""
         return format_timedelta(value, locale=self.language)
 
+    def lasting(self, seconds: float) -> str:
+        """A length of time in seconds, in its largest unit."""
+        return self.duration(timedelta(seconds=seconds))
+
 
 def compressed(body: bytes, accepted: str | None) -> tuple[bytes, dict[str, str]]:
     """The body as it is sent, and the headers that say so.
@@ -113,7 +126,15 @@ def compressed(body: bytes, accepted: str | None) -> tuple[bytes, dict[str, str]
     the lengths of compressed pages.
     """
     headers = {"Vary": "Accept-Encoding, Cookie"}
-    codings = [part.partition(";")[0].strip() for part in (accepted or "").split(",")]
-    if "gzip" not in codings or len(body) < _LEAST_COMPRESSED:
+    if len(body) < _LEAST_COMPRESSED or not accepts_gzip(accepted):
         return body, headers
     return gzip.compress(body, compresslevel=6, mtime=0), headers | {"Content-Encoding": "gzip"}
+
+
+def accepts_gzip(accepted: str | None) -> bool:
+    """Whether a browser with this Accept-Encoding reads gzip."""
+    for part in (accepted or "").split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip().lower() == "gzip":
+            return weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False

@@ -48,19 +48,21 @@ def go_to(path: str, **parameters: str) -> View:
 class Visit:
     """A request of a user who is logged in.
 
-    ``query`` has the parameters of the address, and ``form`` the fields of a form that was sent.
+    ``query`` has the parameters of the address, and ``form`` the fields of a form that was sent;
+    ``files`` are those of its fields that are no text.
     """
 
     session: ConsoleSession
     origin: str
     path: str
     query: Mapping[str, str]
-    form: Mapping[str, str]
     language: str
     request_id: str
     request: Request
     texts: NullTranslations
     _database: Database
+    form: Mapping[str, str] = field(factory=dict)
+    files: Mapping[str, Any] = field(factory=dict)
 
     @property
     def user(self) -> User:
@@ -71,9 +73,12 @@ class Visit:
         """A text in the language of the reader."""
         return str(self.texts.ugettext(text))
 
-    def counted(self, one: str, many: str, number: int) -> str:
-        """A text with a number, ``%(num)s``, in the form that the number wants."""
-        return str(self.texts.ungettext(one, many, number)) % {"num": number}
+    def counted(self, one: str, many: str, number: int, **told: object) -> str:
+        """A text with a number, ``%(num)s``, in the form that the number wants.
+
+        ``told`` are other values in it.
+        """
+        return str(self.texts.ungettext(one, many, number)) % {"num": number, **told}
 
     async def read(self, work: Callable[..., Awaitable[Result]], **arguments: Any) -> Result:
         """Do work that only reads, in a transaction."""
@@ -85,14 +90,22 @@ class Visit:
         """The same, with all statements at one moment."""
         return await self._database.read_snapshot(work, **arguments)
 
+    async def rehearse(self, work: Callable[..., Awaitable[Result]], **arguments: Any) -> Result:
+        """Do work as ``change`` does it, without a reason, and roll it back."""
+        return await self._database.rehearse(self._authored, self._author(""), work, arguments)
+
     async def change(self, work: Callable[..., Awaitable[Result]], **arguments: Any) -> Result:
         """Do work in a transaction whose changes are those of the user, with the form's reason."""
-        return await self._database.transact(self._authored, work, arguments)
+        return await self._database.transact(self._authored, self.author(), work, arguments)
 
+    @staticmethod
     async def _authored(
-        self, transaction: Any, work: Callable[..., Awaitable[Result]], arguments: Mapping[str, Any]
+        transaction: Any,
+        author: Author,
+        work: Callable[..., Awaitable[Result]],
+        arguments: Mapping[str, Any],
     ) -> Result:
-        transaction.author = self.author()
+        transaction.author = author
         return await work(transaction, **arguments)
 
     @property
@@ -105,11 +118,14 @@ class Visit:
 
     def author(self) -> Author:
         """The author of the changes that this request makes."""
+        return self._author(self.reason)
+
+    def _author(self, reason: str) -> Author:
         return Author(
             actor=self.user.username,
             user_id=self.user.id,
             action=f"console {self.path}"[:MAX_ACTION],
-            reason=self.reason,
+            reason=reason,
             request_id=self.request_id,
             idempotency_key=self.form.get("once") or None,
         )

@@ -123,6 +123,10 @@ class Cron:
                 )
         return problems
 
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """The numbers that one of the fields means, in order; Sunday is 7."""
+        return _numbers(name, getattr(self, name))
+
     def next_after(self, moment: datetime, zone: tzinfo) -> datetime | None:
         """The first due moment later than ``moment``, in UTC; None if there is none for 50 years.
 

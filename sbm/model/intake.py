@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Any, Literal, get_args
 from uuid import UUID
 
@@ -70,6 +70,15 @@ class IntakeCount:
     caller: str
     count: int
     latest_at: datetime
+
+
+@frozen(kw_only=True)
+class IntakeDay:
+    """How many requests of a day ended in the same way."""
+
+    day: date
+    outcome: IntakeOutcome
+    count: int
 
 
 @frozen(kw_only=True)

@@ -88,7 +88,7 @@ class ClonePlan:
 
 async def plan_clone(database: Database, *, request: CloneRequest) -> ClonePlan:
     """What a clone would consist of; raises Refused if the clone is not possible."""
-    plan = await database.transact(_plan, request=request)
+    plan = await database.transact(read_plan, request=request)
     if request.folder is not None:
         _check_files(request.folder, plan.files)
     return plan
@@ -102,7 +102,7 @@ async def clone(
     try:
         if request.folder is not None:
             names = _copy_files(request.folder, plan.files, progress)
-        return await database.transact(_make, request=request, plan=plan, names=names)
+        return await database.transact(make_planned, request=request, plan=plan, names=names)
     except CommitUnknown:
         raise  # the rows may be committed, and then they need their files
     except BaseException:
@@ -112,7 +112,8 @@ async def clone(
         raise
 
 
-async def _plan(transaction: Transaction, *, request: CloneRequest) -> ClonePlan:
+async def read_plan(transaction: Transaction, *, request: CloneRequest) -> ClonePlan:
+    """What a clone would consist of, in a transaction; raises Refused if it is not possible."""
     source = await find_messageset(transaction, given=request.source)
     await _check_name(transaction, request)
     await _check_messages(transaction, request, source)
@@ -148,9 +149,13 @@ async def _check_messages(
         raise Unsendable([one.told(problem) for one, problem in unsendable])
 
 
-async def _make(
+async def make_planned(
     transaction: Transaction, *, request: CloneRequest, plan: ClonePlan, names: Mapping[int, str]
 ) -> MessageSet:
+    """Make the planned set, in a transaction; ``names`` are those of copied files, by their ids.
+
+    Raises Refused if it is not possible any more.
+    """
     source = await messagesets.lock(transaction, messageset_id=plan.source.id)
     carried = await messages.list_files(transaction, messageset_id=plan.source.id)
     if source != plan.source or (request.folder is not None and carried != plan.files):

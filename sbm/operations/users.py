@@ -36,7 +36,7 @@ from sbm.operations.usernames import (
     check_text,
     spelled_otherwise,
 )
-from sbm.store import users
+from sbm.store import console_sessions, users
 from sbm.store.postgres.transaction import Transaction
 from sbm.store.users import TokenRecord, UserRecord
 
@@ -193,25 +193,34 @@ async def revoke_token(transaction: Transaction, *, token_id: int) -> None:
 
 
 async def set_password(transaction: Transaction, *, username: str, password: str) -> None:
-    """Store another password, hashed; raises UnknownUser."""
+    """Store another password, hashed, and end the sessions of the user; raises UnknownUser."""
     user_id = await _lock(transaction, username)
     await users.set_password(transaction, user_id=user_id, password=password)
+    await console_sessions.end_all_of(transaction, user_id=user_id)
 
 
 async def set_active(transaction: Transaction, *, username: str, is_active: bool) -> None:
     """Let a user in, or refuse all tokens and the password of a user; raises UnknownUser.
 
-    The user may be the last administrator: an operator can make another one.
+    The sessions of a user who is refused end. The user may be the last administrator: an operator
+    can make another one.
     """
     user_id = await _lock(transaction, username)
     await users.lock_administrators(transaction)
     await users.set_active(transaction, user_id=user_id, is_active=is_active)
+    if not is_active:
+        await console_sessions.end_all_of(transaction, user_id=user_id)
 
 
 async def set_limited(transaction: Transaction, *, username: str, is_limited: bool) -> None:
-    """Let a user hold only what was granted, or the usual permissions, too; raises UnknownUser."""
+    """Let a user hold only what was granted, or the usual permissions, too; raises UnknownUser.
+
+    The sessions of a user who is limited end.
+    """
     user_id = await _lock(transaction, username)
     await users.set_limited(transaction, user_id=user_id, is_limited=is_limited)
+    if is_limited:
+        await console_sessions.end_all_of(transaction, user_id=user_id)
 
 
 async def grant(transaction: Transaction, *, username: str, permission: str) -> None:
@@ -271,7 +280,8 @@ async def change_user(transaction: Transaction, changes: Changes, *, user_id: in
     """Change a user, by the values of a draft; raises NoSuchRow, WrongValues or LastAdministrator.
 
     Without a new password, the old one stays. So do a name and an address that are written as they
-    are stored, whatever they are.
+    are stored, whatever they are. A new password ends the sessions of the user; so does a change
+    that locks the user out or limits what the user may do.
     """
     found = await users.lock_by_id(transaction, user_id=user_id)
     if found is None:
@@ -291,6 +301,8 @@ async def change_user(transaction: Transaction, changes: Changes, *, user_id: in
         )
     if password is not None:
         await users.set_password(transaction, user_id=user_id, password=password)
+    if password is not None or _is_narrower(found, wanted):
+        await console_sessions.end_all_of(transaction, user_id=user_id)
     return await _found(transaction, user_id)
 
 
@@ -319,6 +331,13 @@ async def _check_changed(transaction: Transaction, found: UserRecord, wanted: Us
 
 def _administers(user: UserRecord) -> bool:
     return user.is_admin and user.is_active
+
+
+def _is_narrower(found: UserRecord, wanted: UserRecord) -> bool:
+    """Whether a change locks a user out, or lets the user do only what was granted."""
+    return (found.is_active and not wanted.is_active) or (
+        wanted.is_limited and not found.is_limited
+    )
 
 
 async def _found(transaction: Transaction, user_id: int) -> UserRecord:

@@ -81,9 +81,12 @@ async def end(transaction: Transaction, *, session_id: int, user_id: int | None 
     return ended > 0
 
 
-async def end_all_of(transaction: Transaction, *, user_id: int) -> int:
-    """End all sessions of a user; returns how many there were."""
-    return await transaction.execute(QUERIES.end_sessions_of, user_id=user_id)
+async def end_all_of(transaction: Transaction, *, user_id: int, besides: int | None = None) -> int:
+    """End all sessions of a user, ``besides`` the one with this id; returns how many there were.
+
+    The links that would still log this user in are deleted, too.
+    """
+    return await transaction.execute(QUERIES.end_sessions_of, user_id=user_id, besides=besides)
 
 
 async def delete_ended(transaction: Transaction) -> int:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from attrs import frozen
 from psycopg2.extras import Json
 
-from sbm.model.intake import IntakeCount, IntakeEntry, IntakeOutcome, Period
+from sbm.model.intake import IntakeCount, IntakeDay, IntakeEntry, IntakeOutcome, Period
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_page
 from sbm.store.postgres.statements import load
@@ -114,4 +115,17 @@ async def count(
         received_before=period.before,
         caller=caller,
         limit=MOST_COUNTS,
+    )
+
+
+async def count_by_day(
+    transaction: Transaction, *, period: Period, zone: ZoneInfo
+) -> list[IntakeDay]:
+    """How many requests of each day of ``zone`` ended how, oldest first; not of empty days."""
+    return await transaction.many(
+        QUERIES.count_entries_by_day,
+        IntakeDay,
+        received_after=period.after,
+        received_before=period.before,
+        zone=zone.key,
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from attrs import asdict
 from psycopg2.errors import UniqueViolation
 
 from sbm.model.content import NEXT, MessageSet
+from sbm.model.content_summary import SetSummary, Standing
 from sbm.model.paging import Page, PageRequest
 from sbm.store import messages
 from sbm.store.paging import read_page
@@ -137,6 +140,19 @@ async def list_names(transaction: Transaction) -> list[tuple[str, str]]:
 async def is_under_way(transaction: Transaction, *, row_id: int) -> bool:
     """Whether people get messages of this set, or will get them after another set."""
     return await transaction.one(QUERIES.is_messageset_under_way, bool, id=row_id)
+
+
+async def describe(transaction: Transaction, *, ids: Collection[int]) -> dict[int, SetSummary]:
+    """What these sets have, and how many people are in each, by id."""
+    if not ids:
+        return {}
+    found = await transaction.many(QUERIES.describe_messagesets, SetSummary, ids=list(ids))
+    return {one.messageset_id: one for one in found}
+
+
+async def list_standing(transaction: Transaction, *, messageset_id: int) -> list[Standing]:
+    """Where the people of a set stand, and what they get next, by number and language."""
+    return await transaction.many(QUERIES.list_standing, Standing, messageset_id=messageset_id)
 
 
 def _languages(*, messageset_id: int, languages: list[str]) -> tuple[int, list[str]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from attrs import asdict, field, frozen
 
 from sbm.model.content import Schedule
+from sbm.model.content_summary import ScheduleSummary
 from sbm.model.cron import Cron
 from sbm.model.paging import Page, PageRequest
 from sbm.model.time_zones import TimeZones
@@ -117,6 +118,17 @@ async def find_untold_fields(transaction: Transaction, *, fields: Mapping[str, s
 async def list_told(transaction: Transaction) -> list[ToldSchedule]:
     """All schedules, and their crons as the Scheduler gets them, by id."""
     return await transaction.many(QUERIES.list_told, ToldSchedule)
+
+
+async def list_told_of(transaction: Transaction, *, ids: Collection[int]) -> list[ToldSchedule]:
+    """These schedules, and their crons as the Scheduler gets them, by id."""
+    return await transaction.many(QUERIES.list_told_of, ToldSchedule, ids=list(ids))
+
+
+async def describe(transaction: Transaction, *, ids: Collection[int]) -> dict[int, ScheduleSummary]:
+    """How many people and which sets use these schedules, by id."""
+    found = await transaction.many(QUERIES.describe_schedules, ScheduleSummary, ids=list(ids))
+    return {one.schedule_id: one for one in found}
 
 
 async def find(transaction: Transaction, *, schedule_id: int) -> Schedule | None:

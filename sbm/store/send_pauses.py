@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
+from attrs import frozen
 from psycopg2.extras import Json
 
 from sbm.model.paging import Page, PageRequest
@@ -18,6 +19,14 @@ QUERIES = load("send_pauses")
 
 # How long to wait for the claims that are under way. They take some milliseconds.
 PATIENCE = timedelta(seconds=2)
+
+
+@frozen(kw_only=True)
+class SendsOfScope:
+    """How many sends of a scope are owed, and how many daemons have in hand."""
+
+    owed: int
+    in_hand: int
 
 
 async def begin(
@@ -89,3 +98,14 @@ async def end(transaction: Transaction, *, ids: Iterable[int], ended_by: str) ->
 async def end_due(transaction: Transaction) -> list[int]:
     """End the pauses that end by themselves, if it is time; returns their ids."""
     return await transaction.many(QUERIES.end_due_send_pauses, int)
+
+
+async def count_of(transaction: Transaction, *, scope: PauseScope) -> SendsOfScope:
+    """The live sends that a pause of this scope would concern; it is of no single tick."""
+    return await transaction.one(
+        QUERIES.count_sends_of_scope,
+        SendsOfScope,
+        lane=scope.lane,
+        schedule_id=scope.schedule_id,
+        messageset_id=scope.messageset_id,
+    )

@@ -49,6 +49,19 @@ class UserRecord:
 
 
 @frozen(kw_only=True)
+class UserUses:
+    """Whether a user has a password, how many live tokens, and when one was used last.
+
+    The time is right to the hour; None: no token was used, or its use was not recorded.
+    """
+
+    user_id: int
+    has_password: bool
+    tokens: int
+    last_used_at: datetime | None
+
+
+@frozen(kw_only=True)
 class TokenRecord:
     """A token's data; the token itself is not stored."""
 
@@ -293,6 +306,11 @@ async def revoke(transaction: Transaction, *, user_id: int, permission: str) -> 
 async def list_users(transaction: Transaction) -> list[ListedUser]:
     """All users, by name."""
     return await transaction.many(QUERIES.list_users, _listed)
+
+
+async def list_uses(transaction: Transaction, *, user_ids: Iterable[int]) -> list[UserUses]:
+    """How these users get in, in no order."""
+    return await transaction.many(QUERIES.list_uses, UserUses, user_ids=list(user_ids))
 
 
 async def list_tokens(

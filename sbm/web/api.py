@@ -33,7 +33,7 @@ from sbm.web.http.passwords import Passwords
 from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.request import BoundedSite
 from sbm.web.http.targets import Paths
-from sbm.web.http.uploads import Uploads
+from sbm.web.http.uploads import UploadPlace, Uploads, place_of_api
 from sbm.web.openapi.published import StaticDocument
 from sbm.web.resources import root
 from sbm.web.resources.audit import Audit
@@ -216,6 +216,7 @@ def build(
     prompt: Database | None = None,
     passwords: Passwords | None = None,
     console: IResource | None = None,
+    upload_places: Sequence[UploadPlace] = (),
 ) -> BoundedSite:
     """The site of the API.
 
@@ -229,7 +230,7 @@ def build(
     ``simulation`` has the settings that decide what is sent. A user has at most
     ``max_tokens`` live tokens, and ``token_uses`` remembers which were used. ``prompt`` are
     connections that lists and registrations do not use. ``passwords`` are those that the
-    ``console`` uses, too, if there is one.
+    ``console`` uses, too, if there is one; ``upload_places`` are its own.
     """
     reactor = database.reactor
     simulation = simulation or SimulationSettings()
@@ -258,10 +259,15 @@ def build(
             reactor=reactor,
             folder=media_root,
             limit=max_upload_bytes,
-            authentication=authentication,
-            needs=BinaryContents.resource.needs,
-            path=PATH,
-            part=PART,
+            places=[
+                place_of_api(
+                    path=PATH,
+                    part=PART,
+                    authentication=authentication,
+                    needs=BinaryContents.resource.needs,
+                ),
+                *upload_places,
+            ],
         )
     site_root = Root(
         endpoint=endpoint,

@@ -33,11 +33,18 @@ SELECT s.id, s.user_id, username, began_at, used_at, address, browser
 -- Revoke a session; of this user, if one is named.
 DELETE FROM console_sessions
  WHERE id = %(id)s
-  [AND user_id = %(user_id)s];
+  [AND user_id = %(user_id)s]
+;
 
 -- name: end_sessions_of :exec
--- Revoke all sessions of a user.
-DELETE FROM console_sessions WHERE user_id = %(user_id)s;
+-- Revoke all sessions of a user, besides this one, and the links that were not used yet.
+WITH links AS (
+    DELETE FROM console_links WHERE user_id = %(user_id)s
+)
+DELETE FROM console_sessions
+ WHERE user_id = %(user_id)s
+  [AND id <> %(besides)s]
+;
 
 -- name: delete_ended :exec
 -- Sessions that have ended, and links that were not used in time.

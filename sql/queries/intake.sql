@@ -46,3 +46,11 @@ SELECT outcome, reason, fields, caller, count(*) AS count, max(received_at) AS l
  GROUP BY outcome, reason, fields, caller
  ORDER BY count DESC, outcome, reason, fields, caller
  LIMIT %(limit)s;
+
+-- name: count_entries_by_day :many
+-- reads
+-- How many requests of each day ended how, in a limited time. The days are those of a time zone.
+SELECT (received_at AT TIME ZONE %(zone)s)::date AS day, outcome, count(*) AS count
+  FROM intake
+ WHERE received_at >= %(received_after)s AND received_at <= %(received_before)s
+ GROUP BY 1, 2 ORDER BY 1, 2;

@@ -104,3 +104,31 @@ SELECT {columns} FROM messagesets ORDER BY id;
 -- reads
 -- Whether people get messages of this set, or will get them after another set.
 SELECT are_under_way(ARRAY[%(id)s::integer]);
+
+-- name: describe_messagesets :many
+-- reads
+-- Of each of these sets: how many messages and numbers it has, its languages, and how many people are
+-- under way in it. The indexes of messages and subscriptions by set have all that is counted.
+SELECT s.id AS messageset_id, content.messages, content.numbers, content.languages,
+       (SELECT count(*) FROM subscriptions
+         WHERE messageset_id = s.id AND active AND NOT completed) AS people
+  FROM messagesets s
+ CROSS JOIN LATERAL (
+       SELECT count(*) AS messages, count(DISTINCT sequence_number) AS numbers,
+              COALESCE(array_agg(DISTINCT lang ORDER BY lang), '{}') AS languages
+         FROM messages WHERE messageset_id = s.id) content
+ WHERE s.id = ANY(%(ids)s) ORDER BY s.id;
+
+-- name: list_standing :many
+-- reads
+-- long
+-- How many people stand at each number of a set, by language, and what they get next: the number, null
+-- at the end of the set; and the language of its message, null if they wait for a translation.
+SELECT s.lang, s.next_sequence_number, s.count, place.sequence_number AS number,
+       place.lang AS message_lang
+  FROM (SELECT lang, next_sequence_number, count(*) AS count FROM subscriptions
+         WHERE messageset_id = %(messageset_id)s AND active AND NOT completed
+           AND process_status >= 0
+         GROUP BY lang, next_sequence_number) s
+  LEFT JOIN LATERAL next_place(%(messageset_id)s, s.lang, s.next_sequence_number) place ON true
+ ORDER BY s.next_sequence_number, s.lang;

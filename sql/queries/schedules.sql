@@ -98,3 +98,20 @@ UPDATE scheduling SET time_zone = %(time_zone)s, scheduler_time_zone = %(schedul
 SELECT EXISTS (SELECT FROM subscriptions
                 WHERE schedule_id = %(id)s AND active AND NOT completed)
     OR are_under_way(ARRAY(SELECT id FROM messagesets WHERE default_schedule_id = %(id)s));
+
+-- name: list_told_of :many
+-- reads
+-- The same of some schedules.
+SELECT id, minute, hour, day_of_week, day_of_month, month_of_year, time_zone,
+       cron_definition(schedules), now() AS now
+  FROM schedules WHERE id = ANY(%(ids)s) ORDER BY id;
+
+-- name: describe_schedules :many
+-- reads
+-- Of each of these schedules: how many people get messages on it, and the sets whose default it is.
+SELECT s.id AS schedule_id,
+       (SELECT count(*) FROM subscriptions
+         WHERE schedule_id = s.id AND active AND NOT completed) AS people,
+       ARRAY(SELECT short_name FROM messagesets
+              WHERE default_schedule_id = s.id ORDER BY short_name) AS messagesets
+  FROM schedules s WHERE s.id = ANY(%(ids)s) ORDER BY s.id;

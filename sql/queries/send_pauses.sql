@@ -86,3 +86,16 @@ RETURNING id, pg_notify('sbm_pauses', '');
 UPDATE pauses SET ended_at = now()
  WHERE kind = 'operator' AND ended_at IS NULL AND until <= now()
 RETURNING id, pg_notify('sbm_pauses', '');
+
+-- name: count_sends_of_scope :one
+-- reads
+-- How many sends a pause of this scope would hold back, and how many of it daemons have in hand. One
+-- pass over a table that has only live sends.
+SELECT count(*) FILTER (WHERE state = 'owed') AS owed,
+       count(*) FILTER (WHERE state = 'claimed') AS in_hand
+  FROM sends
+ WHERE true
+  [AND lane = %(lane)s]
+  [AND queue_schedule_id = %(schedule_id)s]
+  [AND queue_messageset_id = %(messageset_id)s]
+;

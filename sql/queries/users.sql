@@ -140,6 +140,18 @@ SELECT id, username, email, is_admin, is_active, is_limited, password IS NOT NUL
            AND (expires_at IS NULL OR expires_at > now())) AS tokens
   FROM users ORDER BY username;
 
+-- name: list_uses :many
+-- reads
+-- Of these users: whether they have a password, how many live tokens they have, and when one of
+-- their tokens was last used.
+SELECT users.id AS user_id, password IS NOT NULL AS has_password, used.tokens, used.last_used_at
+  FROM users CROSS JOIN LATERAL (
+       SELECT count(*) FILTER (WHERE revoked_at IS NULL
+                                 AND (expires_at IS NULL OR expires_at > now())) AS tokens,
+              max(last_used_at) AS last_used_at
+         FROM tokens WHERE user_id = users.id) used
+ WHERE users.id = ANY(%(user_ids)s::integer[]);
+
 -- name: make_room_for_token :one
 -- How many live tokens a user has, after those that had to go are revoked: if there are %(most)s or
 -- more, those that have been unused longest, if that is at least %(unused)s. The user is locked.

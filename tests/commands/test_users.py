@@ -268,3 +268,29 @@ async def test_an_operator_may_lock_the_last_administrator_out(
     assert outcome.status == 0
     assert outcome.stderr.startswith("sbm: there is no active administrator now")
     assert direct.value("SELECT count(*) FROM users WHERE is_admin AND is_active") == 0
+
+
+URL = {"STAGE_BASED_MESSAGING_URL": "https://sbm.example.org/api/v1"}
+
+
+@ensureDeferred
+async def test_a_link_logs_a_user_in_once(sbm: Sbm, direct: Arranged) -> None:
+    await sbm("user", "create", "bob")
+    printed = await sbm("user", "link", "bob", "--by", "ann", "--reason", "asked", **URL)
+    found = re.fullmatch(r"https://sbm.example.org/console/link\?key=([\w-]{43})\n", printed.out)
+    assert found is not None
+    lasts = "SELECT extract(epoch FROM expires_at - now())::int / 60 FROM console_links"
+    assert direct.value(lasts) in (14, 15)
+    assert direct.rows("SELECT actor, reason, details FROM audit WHERE operation IS NULL") == [
+        {"actor": "ann", "reason": "asked", "details": {"user": 1}}
+    ]
+
+
+@ensureDeferred
+async def test_nobody_else_gets_a_link(sbm: Sbm, direct: Arranged) -> None:
+    await sbm("user", "create", "bob")
+    await sbm("user", "disable", "bob")
+    for name, why in (("bob", "is disabled"), ("eve", "no user")):
+        refused = await sbm("user", "link", name, **URL)
+        assert (refused.status, why in refused.stderr) == (FAILED, True)
+    assert direct.value("SELECT count(*) FROM console_links") == 0

@@ -127,7 +127,7 @@ def faults_of_whole(tree: Element) -> Iterator[str]:
         yield "the page has no language or no direction"
     if len(tree.all("h1")) != 1:
         yield f"{len(tree.all('h1'))} headings of level 1"
-    if not tree.one("title").text.removesuffix("– sbm").strip():
+    if not tree.one("head").one("title").text.removesuffix("– sbm").strip():
         yield "the page has no title"
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
@@ -13,6 +13,7 @@ from sbm.operations import users
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import WrongValues
 from sbm.operations.usernames import EmailTaken, UnfitText, UsernameTaken
+from sbm.store import console_sessions
 from sbm.store import users as store
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.transaction import Transaction
@@ -420,7 +421,7 @@ async def test_of_administrators_who_are_changed_at_once_one_stays(
         assert direct.value("SELECT count(*) FROM users WHERE is_admin AND is_active") == 1
 
 
-def _changed_to(values: dict[str, bool]) -> Changes:
+def _changed_to(values: Mapping[str, bool | str]) -> Changes:
     return lambda _stored: Draft(values=values)
 
 
@@ -436,3 +437,66 @@ async def _done(making: Awaitable[object]) -> None:
 async def _if_free(making: Awaitable[int]) -> None:
     with suppress(UsernameTaken, EmailTaken):
         await making
+
+
+async def a_session(database: Database, user_id: int) -> None:
+    await database.transact(
+        console_sessions.begin, user_id=user_id, address="127.0.0.1", browser="a browser"
+    )
+
+
+NARROWING: dict[str, Callable[[Database], Awaitable[object]]] = {
+    "another password": lambda database: database.transact(
+        users.set_password, username="bob", password="new"
+    ),
+    "disabled": lambda database: database.transact(
+        users.set_active, username="bob", is_active=False
+    ),
+    "limited": lambda database: database.transact(
+        users.set_limited, username="bob", is_limited=True
+    ),
+    "another password by API": lambda database: database.transact(
+        users.change_user, changes=_changed_to({"password": "new"}), user_id=1
+    ),
+    "disabled by API": lambda database: database.transact(
+        users.change_user, changes=_changed_to({"is_active": False}), user_id=1
+    ),
+    "limited by API": lambda database: database.transact(
+        users.change_user, changes=_changed_to({"is_limited": True}), user_id=1
+    ),
+}
+OTHER: dict[str, Callable[[Database], Awaitable[object]]] = {
+    "enabled": lambda database: database.transact(users.set_active, username="bob", is_active=True),
+    "unlimited": lambda database: database.transact(
+        users.set_limited, username="bob", is_limited=False
+    ),
+    "another address": lambda database: database.transact(
+        users.change_user, changes=_changed_to({"email": "bob@example.org"}), user_id=1
+    ),
+}
+
+
+@pytest.mark.parametrize("change", NARROWING)
+@pytest_twisted.ensureDeferred
+async def test_a_user_who_loses_something_is_logged_out(
+    database: Database, direct: Arranged, change: str
+) -> None:
+    for name in ("bob", "ann"):
+        user_id = await database.transact(users.create, username=name)
+        await a_session(database, user_id)
+        await database.transact(
+            console_sessions.make_link, user_id=user_id, within=timedelta(hours=1)
+        )
+    await NARROWING[change](database)
+    assert direct.rows("SELECT user_id FROM console_sessions") == [{"user_id": 2}]
+    assert direct.rows("SELECT user_id FROM console_links") == [{"user_id": 2}]
+
+
+@pytest.mark.parametrize("change", OTHER)
+@pytest_twisted.ensureDeferred
+async def test_other_changes_log_nobody_out(
+    database: Database, direct: Arranged, change: str
+) -> None:
+    await a_session(database, await database.transact(users.create, username="bob"))
+    await OTHER[change](database)
+    assert direct.value("SELECT count(*) FROM console_sessions") == 1

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import frozen
 from klein import Klein
 from twisted.web.server import Request
 
 from sbm.console import cookies, forms
-from sbm.console.answering import PageNeeds, Pages
+from sbm.console.answering import ForeignForm, PageNeeds, Pages
 from sbm.console.texts import LANGUAGES
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit, go_to
+from sbm.model.user import MAX_USERNAME
 from sbm.store import console_sessions, users
 from sbm.telemetry import Telemetry
-from sbm.web.http.http_errors import Forbidden, Reason
+from sbm.web.http.http_errors import Reason
 from sbm.web.http.passwords import Passwords
 from sbm.web.http.refused_requests import explain
 
 HOME = "/console/"
 _MAX_BROWSER = 200
+_MAX_PLACE = 2000
 
 
 @frozen(eq=False, kw_only=True)
@@ -58,21 +59,20 @@ class Login:
         if request.method != b"POST":
             return _page(place, "")
         if not forms.is_from_here(request, origin):
-            raise Forbidden
+            raise ForeignForm
         form = self.pages.form_of(request)
         name, password = str(form.get("username", "")), str(form.get("password", ""))
         place = _inside(str(form.get("next", "")))
-        keys = f"name {name[:200].casefold()}", f"address {self.pages.proxies.address(request)}"
-        wait = self.throttle.wait(*keys)
+        address = self.pages.proxies.address(request)
+        wait = self.throttle.begin(name, address)
         if wait:
             explain(request, Reason(kind="too-many-logins"))
             return _page(place, "wait", status=429, seconds=int(wait) + 1, name=name)
         user = await self.passwords.user_with(name, password)
         if user is None or user.id is None:
-            self.throttle.fail(*keys)
             explain(request, Reason(kind="wrong-password"))
             return _page(place, "wrong", status=403, name=name)
-        self.throttle.succeed(keys[0])
+        self.throttle.succeed(name, address)
         await self._begin(request, origin, user.id)
         return go_to(place)
 
@@ -84,7 +84,7 @@ class Login:
         if request.method != b"POST":
             return View(template="link.html", values={"key": secret})
         if not forms.is_from_here(request, origin):
-            raise Forbidden
+            raise ForeignForm
         key = str(self.pages.form_of(request).get("key", ""))
         user_id = await self.pages.database.transact(console_sessions.use_link, secret=key)
         user = None
@@ -92,6 +92,7 @@ class Login:
             user = await self.pages.database.read(users.find, user_id=user_id)
         if user is None or not user.is_active:
             return _page(HOME, "link", status=403)
+        self.throttle.succeed(user.username, self.pages.proxies.address(request))
         await self._begin(request, origin, user.id)
         return go_to(HOME)
 
@@ -117,7 +118,8 @@ class Login:
 
 
 def _page(place: str, problem: str, *, status: int = 200, **values: Any) -> View:
-    shown = {"next": place, "problem": problem, "name": "", "seconds": 0, **values}
+    name = str(values.pop("name", ""))[:MAX_USERNAME]
+    shown = {"next": place, "problem": problem, "name": name, "seconds": 0, **values}
     return View(template="login.html", values=shown, status=status)
 
 
@@ -128,10 +130,8 @@ def _given(request: Request, name: bytes) -> str:
 
 def _inside(place: str) -> str:
     """A place in the console; anything else is not gone to."""
-    parts = urlsplit(place) if place.isprintable() and "\\" not in place else urlsplit("")
-    if parts.scheme or parts.netloc or not parts.path.startswith("/console/"):
-        return HOME
-    return place
+    is_plain = place.isprintable() and "\\" not in place and len(place) <= _MAX_PLACE
+    return place if is_plain and place.startswith(HOME) else HOME
 
 
 def _printable(text: str) -> str:

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.store import (
     clock,
+    console_sessions,
     idempotency,
     partitions,
     scheduler_callbacks,
@@ -88,6 +89,7 @@ class Housekeeping:
             return 0
         await clock.delete_old(transaction)
         await simulations.forget_old(transaction)
+        await console_sessions.delete_ended(transaction)
         return await idempotency.delete_old(transaction, limit=ANSWERS_PER_PASS)
 
 

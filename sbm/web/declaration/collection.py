@@ -12,14 +12,14 @@ from klein import Klein
 from twisted.web.server import Request
 
 from sbm.model.content_rules import MAX_TEXT_LENGTH
-from sbm.model.user import CONTENT_PUBLISH
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import WrongValues
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.resource import Resource
 from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.endpoint import Endpoint, Method, new_app, reading, replying
-from sbm.web.http.http_errors import Forbidden, NotFound, Refusal
+from sbm.web.http.http_errors import NotFound, Refusal
+from sbm.web.http.publishing import check_publishing
 from sbm.web.http.reply import Reply
 from sbm.web.schema.schema import ParsedBody, Schema
 
@@ -126,15 +126,12 @@ class Collection:
     ) -> None:
         """Raise Forbidden if people under way get what follows from this row, as it is now.
 
-        It is called before and after a change: both may reach people. Nothing is asked if the user
-        may publish.
+        It is called before and after a change: both may reach people.
         """
         is_under_way = self.resource.is_under_way
-        if is_under_way is None or request.user.may(CONTENT_PUBLISH):
-            return
-        if await is_under_way(transaction, row_id=row_id):
-            raise Forbidden(
-                CONTENT_PUBLISH, because="People who are under way get what this changes: it"
+        if is_under_way is not None:
+            await check_publishing(
+                transaction, user=request.user, is_under_way=is_under_way, row_id=row_id
             )
 
     def draft(

@@ -128,11 +128,11 @@ class BoundedRequest(Request):
         self.notifyFinish().addBoth(lambda _: self._end_upload())
         self.is_waiting = True
         channel.hold(self)
-        Deferred.fromCoroutine(self._admit(uploads, self.upload, channel))
+        Deferred.fromCoroutine(self._admit(self.upload, channel))
 
-    async def _admit(self, uploads: Uploads, upload: Upload, channel: BoundedChannel) -> None:
+    async def _admit(self, upload: Upload, channel: BoundedChannel) -> None:
         """Read the body if the user is known; otherwise answer at once."""
-        admitted = await uploads.admits(self)
+        admitted = await upload.admits(self)
         self.is_waiting = False
         if not admitted:
             self._is_unwelcome = True

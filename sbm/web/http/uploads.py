@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from attrs import define, field, frozen
@@ -14,12 +15,14 @@ from multipart import (  # type: ignore[import-untyped]
     PushMultipartParser,
     parse_options_header,
 )
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.web.server import Request
 
 from sbm.model.echo import echoed
 from sbm.operations.media_files import delete_abandoned
-from sbm.runtime.threads import in_thread
+from sbm.runtime.threads import in_thread, shielded
+from sbm.store.postgres.errors import CommitUnknown
 from sbm.web.http.authentication import Authentication
 from sbm.web.http.bodies import MULTIPART, Body, charset_of
 from sbm.web.http.http_errors import Malformed, TooLarge
@@ -32,10 +35,37 @@ MAX_PARTS = 100
 
 _log = Logger()
 
+Result = TypeVar("Result")
+
+
+@frozen(kw_only=True)
+class UploadPlace:
+    """A path to which files are uploaded, in this ``part`` of a multipart form.
+
+    ``admit`` raises an error if the user of a request may not upload. The request fails in the same
+    way later, and is answered then.
+    """
+
+    path: re.Pattern[str]
+    part: str
+    admit: Callable[[Request], Awaitable[None]]
+
+
+def place_of_api(
+    *, path: re.Pattern[str], part: str, authentication: Authentication, needs: Needs
+) -> UploadPlace:
+    """A path of the API: the user has a token or a password, and the permission of the path."""
+
+    async def admit(request: Request) -> None:
+        user = await authentication.user_of(request)
+        needs.check(user, request.method.decode("ascii", "replace"))
+
+    return UploadPlace(path=path, part=part, admit=admit)
+
 
 @frozen(eq=False, kw_only=True)
 class Uploads:
-    """Takes the multipart bodies of one path; writes the file in ``part`` into ``folder``.
+    """Takes the multipart bodies of some paths, and writes their files into ``folder``.
 
     ``limit`` is the largest file, in bytes.
     """
@@ -43,10 +73,7 @@ class Uploads:
     reactor: Any
     folder: Path
     limit: int
-    authentication: Authentication
-    needs: Needs
-    path: re.Pattern[str]
-    part: str
+    places: Sequence[UploadPlace]
 
     @property
     def body_limit(self) -> int:
@@ -60,25 +87,17 @@ class Uploads:
         boundary = options.get("boundary", "")
         if method not in (b"POST", b"PUT", b"PATCH") or kind != MULTIPART or not boundary:
             return None
-        if not self.path.fullmatch(path):
+        place = next((one for one in self.places if one.path.fullmatch(path)), None)
+        if place is None:
             return None
         temporary = TemporaryFile(reactor=self.reactor, folder=self.folder)
         return Upload(
             boundary=boundary,
             charset=charset_of(options),
-            part=self.part,
+            place=place,
             limit=self.limit,
             temporary=temporary,
         )
-
-    async def admits(self, request: Request) -> bool:
-        """Whether the user of this request may upload; the bodies of others are dropped."""
-        try:
-            user = await self.authentication.user_of(request)
-            self.needs.check(user, request.method.decode("ascii", "replace"))
-        except Exception:  # the request fails in the same way later, and is answered then
-            return False
-        return True
 
     def start(self) -> None:
         """Remove the temporary files that a crash has left."""
@@ -97,6 +116,30 @@ class StoredFile:
     temporary: TemporaryFile
 
 
+async def publish_with(
+    file: StoredFile, name: str, record: Callable[[], Awaitable[Result]]
+) -> Result:
+    """Give a file its name and record it; if it is not recorded, it is removed again.
+
+    It goes on even if the client closes the connection. Raises NotStored, or the errors of
+    ``record``.
+    """
+    return await shielded(Deferred.fromCoroutine(_publish_with(file, name, record)))
+
+
+async def _publish_with(
+    file: StoredFile, name: str, record: Callable[[], Awaitable[Result]]
+) -> Result:
+    await file.temporary.publish(name)
+    try:
+        return await record()
+    except CommitUnknown:
+        raise  # the row may be committed, and then it needs its file
+    except Exception:
+        await file.temporary.unpublish(name)
+        raise
+
+
 @define(eq=False, slots=False, kw_only=True)
 class Upload:
     """A multipart body as it arrives: texts are kept, and one file is written to disk.
@@ -106,7 +149,7 @@ class Upload:
 
     _boundary: str
     _charset: str
-    _part: str
+    _place: UploadPlace
     limit: int
     temporary: TemporaryFile
     error: Exception | None = field(default=None, init=False)
@@ -119,6 +162,14 @@ class Upload:
     @property
     def is_too_large(self) -> bool:
         return isinstance(self.error, TooLarge)
+
+    async def admits(self, request: Request) -> bool:
+        """Whether the user of this request may upload; the bodies of others are dropped."""
+        try:
+            await self._place.admit(request)
+        except Exception:
+            return False
+        return True
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the body."""
@@ -183,13 +234,13 @@ class Upload:
             self._fields[name] = stored
         elif self._is_text:
             self._fields[name] = self._text.decode(self._charset, "replace")
-        elif name == self._part:
+        elif name == self._place.part:
             self._fields[name] = ""  # a part without a file name has no file
 
     @property
     def _is_file(self) -> bool:
         one = self._segment
-        return one is not None and one.name == self._part and bool(one.filename)
+        return one is not None and one.name == self._place.part and bool(one.filename)
 
     @property
     def _is_text(self) -> bool:

@@ -14,16 +14,13 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from attrs import frozen
-from twisted.internet.defer import Deferred
 
 from sbm.model.content import BinaryContent
 from sbm.model.user import CONTENT_EDIT
 from sbm.operations.content import delete_file, replace_file
 from sbm.operations.media_files import new_name
 from sbm.operations.refusals import WrongValues
-from sbm.runtime.threads import shielded
 from sbm.store import binary_contents
-from sbm.store.postgres.errors import CommitUnknown
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.declaration.collection import Collection, collection_app
 from sbm.web.declaration.resource import Resource
@@ -35,7 +32,7 @@ from sbm.web.http.endpoint import Method
 from sbm.web.http.http_errors import NotFound, NotStored
 from sbm.web.http.needs import writing
 from sbm.web.http.reply import Reply
-from sbm.web.http.uploads import StoredFile
+from sbm.web.http.uploads import StoredFile, publish_with
 from sbm.web.http.wire import row_id
 from sbm.web.openapi.parts import Section
 from sbm.web.openapi.schemas import shown_of, taken_by
@@ -205,19 +202,7 @@ class BinaryContents(Collection):
         """Give the file a name and record it; goes on even if the client closes the connection."""
         name = new_name(file.name, datetime.now(timezone.utc))
         recorded = partial(by_author, author=request.author(), work=record, content=name)
-        return await shielded(Deferred.fromCoroutine(self._publish(file, name, recorded)))
-
-    async def _publish(
-        self, file: StoredFile, name: str, record: Callable[..., Awaitable[BinaryContent]]
-    ) -> BinaryContent:
-        await file.temporary.publish(name)
-        try:
-            return await self.endpoint.database.transact(record)
-        except CommitUnknown:
-            raise  # the row may be committed, and then it needs its file
-        except Exception:
-            await file.temporary.unpublish(name)
-            raise
+        return await publish_with(file, name, partial(self.endpoint.database.transact, recorded))
 
 
 SECTION = Section(

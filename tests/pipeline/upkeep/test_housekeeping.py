@@ -141,3 +141,26 @@ async def test_a_recorded_call_that_is_young_by_the_clock_of_the_daemon_is_kept(
     assert await housekeeping.one_pass() == 0
     direct.rows("UPDATE scheduler_callbacks SET received_at = received_at - interval '2 hours'")
     assert await housekeeping.one_pass() == 2
+
+
+@ensureDeferred
+async def test_ended_sessions_and_unused_links_of_the_console_go(
+    database: Database, direct: Arranged
+) -> None:
+    user = direct.value("INSERT INTO users (username) VALUES ('ann') RETURNING id")
+    for number, (began, used) in enumerate((("1 hour", "1 minute"), ("1 hour", "40 minutes"))):
+        direct.rows(
+            "INSERT INTO console_sessions (digest, user_id, began_at, used_at, address, browser)"
+            " VALUES (sha256(%s), %s, now() - %s::interval, now() - %s::interval, '', '')",
+            *(b"%d" % number, user, began, used),
+        )
+        direct.rows(
+            "INSERT INTO console_links (digest, user_id, expires_at)"
+            " VALUES (sha256(%s), %s, now() + %s::interval)",
+            *(b"%d" % number, user, ("1 hour", "-1 minute")[number]),
+        )
+    await Housekeeping(
+        database=database, ledger_months=24, audit_months=24, intake_months=24
+    ).one_pass()
+    assert direct.value("SELECT count(*) FROM console_sessions") == 1
+    assert direct.value("SELECT count(*) FROM console_links") == 1
