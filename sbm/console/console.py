@@ -20,7 +20,7 @@ from werkzeug.routing import RequestRedirect, Rule
 from sbm.clients.identity_store import IdentityStore
 from sbm.console.answering import Handler, PageNeeds, Pages
 from sbm.console.drafting import DraftRules
-from sbm.console.live import LiveParts
+from sbm.console.live import LivePart, LiveParts
 from sbm.console.rendering import Renderer
 from sbm.console.screens.accounts import Accounts
 from sbm.console.screens.audit_trail import AuditTrail
@@ -189,8 +189,8 @@ def build(
     ``undo_rules``, and a user has at most ``max_tokens`` live tokens. ``clock`` says what makes the
     ticks. A text that is sent has at most ``max_text_length`` characters. ``can_store``: there is a
     folder for files. The ``identity_store`` finds people by their numbers. ``by`` and ``zones`` say
-    when ticks are due, and ``simulation`` has the settings that decide what is sent. ``signs`` returns
-    another number whenever something has changed, as far as this process knows.
+    when ticks are due, and ``simulation`` has the settings that decide what is sent. ``signs``
+    returns another number whenever something has changed, as far as this process knows.
     """
     media = urlsplit(media_url)
     files = StaticFiles()
@@ -208,6 +208,9 @@ def build(
         renderer=renderer,
         media_origin=f"{media.scheme}://{media.netloc}" if media.netloc else "",
     )
+    today = Today(pages=pages, by=by, zones=zones, telemetry=telemetry)
+    ticks = TickPages(pages=pages)
+    operations = Operations(pages=pages, telemetry=telemetry)
     return Console(
         pages=pages,
         files=files,
@@ -215,7 +218,11 @@ def build(
             reactor=database.reactor,
             database=database,
             renderer=renderer,
-            parts={},
+            parts={
+                "today": LivePart(template="today_live.html", values=today.live),
+                "tick": LivePart(template="tick_live.html", values=ticks.live),
+                "operations": LivePart(template="operations_live.html", values=operations.live),
+            },
             signs=signs,
         ),
         screens={
@@ -225,7 +232,7 @@ def build(
                 throttle=throttle,
                 telemetry=telemetry,
             ),
-            "/": Today(pages=pages, by=by, zones=zones, telemetry=telemetry),
+            "/": today,
             "/start": Start(
                 pages=pages,
                 by=by,
@@ -233,9 +240,9 @@ def build(
                 settings=simulation or SimulationSettings(),
                 wakeups=wakeups,
             ),
-            "/ticks": TickPages(pages=pages),
+            "/ticks": ticks,
             "/ticks/<key>": TickActions(pages=pages, wakeups=wakeups),
-            "/operations": Operations(pages=pages, telemetry=telemetry),
+            "/operations": operations,
             "/operations/pauses": SendsControl(pages=pages, wake=wakeups.pauses.wake),
             "/help": HelpPages(pages=pages),
             "/audit": AuditTrail(pages=pages, rules=undo_rules),

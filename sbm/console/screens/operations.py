@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from attrs import frozen
 from klein import Klein
@@ -49,6 +51,11 @@ class Operations:
     @app.route("/")
     async def operations(self, request: Request) -> bytes:
         return await self.pages.answer(request, PageNeeds(), get=self._operations)
+
+    async def live(self, visit: Visit, _key: str) -> Mapping[str, Any]:
+        """What is in the part of the page that changes by itself."""
+        found = await visit.read(read_situation)
+        return {"red_lines": red_lines(visit, found, self.telemetry), "now": found.now}
 
     async def _operations(self, visit: Visit) -> View:
         shown = await visit.read(_read)

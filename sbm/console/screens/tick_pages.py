@@ -134,17 +134,13 @@ class TickPages:
         )
 
     async def _tick(self, key: str, visit: Visit) -> View:
+        values = {**await self.live(visit, key), "done": await sentence_of(visit)}
+        return View(template="tick.html", values=values)
+
+    async def live(self, visit: Visit, key: str) -> Mapping[str, Any]:
+        """What is in the part of the page of a tick that changes by itself."""
         state = await visit.read(read_state, tick_id=row_id(key))
-        return View(
-            template="tick.html",
-            values={
-                "state": state,
-                "tick": state.tick,
-                "words": tick_words,
-                "sources": SOURCES,
-                "done": await sentence_of(visit),
-            },
-        )
+        return {"state": state, "tick": state.tick, "words": tick_words, "sources": SOURCES}
 
     async def _people(self, key: str, visit: Visit, *, is_open: bool = False) -> View:
         """The people of a tick; ``is_open``: with their identities."""

@@ -70,27 +70,33 @@ class Today:
 
     async def _today(self, visit: Visit) -> View:
         report = await self._report.get()
+        values = self._shown(visit, report) | {
+            "done": await sentence_of(visit),
+            "ticking_zone": self.by.time_zone.key,
+            "not_sent_of": next((one for one in report.ticks if one.unsent), None),
+        }
+        return View(template="today.html", values=values)
+
+    async def live(self, visit: Visit, _key: str) -> Mapping[str, Any]:
+        """What is in the part of the page that changes by itself."""
+        return self._shown(visit, await self._report.get())
+
+    def _shown(self, visit: Visit, report: DayReport) -> dict[str, Any]:
         coming = report.next_of_today()
-        return View(
-            template="today.html",
-            values={
-                "done": await sentence_of(visit),
-                "report": report,
-                "words": tick_words,
-                "warnings": self._warnings(visit, report),
-                "rows": [_row(one) for one in report.ticks],
-                "coming": [self._coming(visit, report, one) for one in coming[:MOST_SHOWN]],
-                "more_coming": max(0, len(coming) - MOST_SHOWN),
-                "next_of_all": self._next_of_all(visit, report),
-                "week": _week(visit, report),
-                "intake": _intake(report),
-                "silent": _silent(report),
-                "checked_at": self._checked_at(),
-                "mode": self.by.mode,
-                "ticking_zone": self.by.time_zone.key,
-                "not_sent_of": next((one for one in report.ticks if one.unsent), None),
-            },
-        )
+        return {
+            "report": report,
+            "words": tick_words,
+            "warnings": self._warnings(visit, report),
+            "rows": [_row(one) for one in report.ticks],
+            "coming": [self._coming(visit, report, one) for one in coming[:MOST_SHOWN]],
+            "more_coming": max(0, len(coming) - MOST_SHOWN),
+            "next_of_all": self._next_of_all(visit, report),
+            "week": _week(visit, report),
+            "intake": _intake(report),
+            "silent": _silent(report),
+            "checked_at": self._checked_at(),
+            "mode": self.by.mode,
+        }
 
     def _coming(self, visit: Visit, report: DayReport, state: ScheduleState) -> dict[str, Any]:
         """A schedule, and when it ticks next."""
