@@ -22,6 +22,7 @@ SCRIPTS = (
     "versus_procrastinate",
     "refusals",
     "hostile_peers",
+    "open_pages",
     "pages",
     "million",
     "ledger",
