@@ -282,6 +282,21 @@ USER_TABLES = (
         other=("id",),
     ),
     PersonalTable(
+        name="console_sessions",
+        key="user_id",
+        purpose="who is logged in to the console, from where",
+        retention="12 hours at most",
+        user=("user_id", "digest", "began_at", "used_at", "address", "browser"),
+        other=("id",),
+    ),
+    PersonalTable(
+        name="console_links",
+        key="user_id",
+        purpose="to log in to the console once, with a link",
+        retention="until it is used, or has expired",
+        user=("user_id", "digest", "expires_at"),
+    ),
+    PersonalTable(
         name="user_permissions",
         key="user_id",
         purpose="what a user may do",
