@@ -46,7 +46,7 @@ ROWS_INSIDE = {
         {"console"},
         {"screens"},
         {"actions"},
-        {"answering", "static_files"},
+        {"answering", "live", "static_files"},
         {"visit"},
         {REST},
     ),

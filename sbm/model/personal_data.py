@@ -266,8 +266,8 @@ USER_TABLES = (
         purpose="who may use the API",
         retention=_FOREVER,
         user=(
-            *("id", "username", "email", "is_admin", "is_active", "is_limited", "created_at"),
-            "password",
+            *("id", "username", "email", "password", "is_admin", "is_active", "is_limited"),
+            "created_at",
         ),
     ),
     PersonalTable(
