@@ -18,6 +18,7 @@ from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
 from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.console import console
+from sbm.console.console import Console
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.role import Role
 from sbm.model.timeline import PlanClock
@@ -57,6 +58,7 @@ from sbm.web.http.request import BoundedSite, RequestDrain
 from sbm.web.resources import probes
 
 PIPELINE_CONNECTIONS = 4
+PROMPT_CONNECTIONS = 3
 
 # How long stopping may take after the grace for work under way: to settle it, and to disconnect.
 SETTLING = timedelta(seconds=2)
@@ -101,6 +103,14 @@ def assemble(
         scheduling=mode,
         watch=watch,
     )
+    # Health and the calls that begin to send do not wait for lists and registrations.
+    prompt = Database(
+        reactor=reactor,
+        address=config.database,
+        size=PROMPT_CONNECTIONS,
+        scheduling=mode,
+        watch=watch,
+    )
     shared = SharedParts(
         config=config,
         reactor=reactor,
@@ -123,8 +133,10 @@ def assemble(
     token_uses = TokenUses(reactor=reactor)
     sending = _no_sending(shared) if role == "api" else sending_services(shared, listeners)
     people = None if role == "pipeline" else _asking_for_people(shared)
-    site = (
-        _probes(shared) if role == "pipeline" else _site(shared, served, role, token_uses, people)
+    site, live = (
+        (_probes(shared), [])
+        if people is None
+        else _site(shared, served, prompt, role, token_uses, people)
     )
     ports = [Port(reactor=reactor, description=one, factory=site) for one in listen]
     under_way = Parallel(
@@ -138,6 +150,7 @@ def assemble(
             heard=shared.wakeups.by_channel(*(["pauses"] if role == "api" else [])),
             watch=watch,
         ),
+        *live,
         RequestDrain(site),
     )
     work = Sequential(
@@ -152,6 +165,7 @@ def assemble(
         services=(
             watch,
             served,
+            prompt,
             shared.database,
             *_metrics(shared),
             *([] if people is None else [people]),
@@ -206,24 +220,19 @@ def _asking_for_people(shared: SharedParts) -> ServiceClient:
     )
 
 
-def _site(
-    shared: SharedParts,
-    database: Database,
-    role: Role,
-    token_uses: TokenUses,
-    people: ServiceClient | None,
-) -> BoundedSite:
-    """The API and the console, on connections of their own; ``people`` asks the Identity Store."""
+def _console(
+    shared: SharedParts, database: Database, passwords: Passwords, people: ServiceClient
+) -> Console:
+    """The pages for people, on the connections of the API."""
     config = shared.config
-    passwords = Passwords(database=database, reactor=shared.reactor)
-    pages = console.build(
+    return console.build(
         database=database,
         passwords=passwords,
         proxies=Proxies(config.trusted_proxies),
         telemetry=shared.telemetry,
         timezone=config.timezone,
         version=version("sbm"),
-        media_url=config.media_url or "",
+        media_url=config.media_url,
         by=config.expectations,
         zones=config.time_zones,
         simulation=config.simulation,
@@ -236,9 +245,27 @@ def _site(
         clock=PlanClock(mode=config.scheduling.mode, zones=config.time_zones),
         max_text_length=config.simulation.rules.max_text_length,
         can_store=config.media_root is not None,
-        identity_store=None if people is None else IdentityStore(client=people),
+        identity_store=IdentityStore(client=people),
+        signs=lambda: shared.wakeups.calls + shared.telemetry.counts.total(),
     )
-    return api.build(
+
+
+def _site(
+    shared: SharedParts,
+    database: Database,
+    prompt: Database,
+    role: Role,
+    token_uses: TokenUses,
+    people: ServiceClient,
+) -> tuple[BoundedSite, Sequence[IService]]:
+    """The API and the console, on connections of their own; and what stops with the requests.
+
+    ``people`` asks the Identity Store.
+    """
+    config = shared.config
+    passwords = Passwords(database=database, reactor=shared.reactor)
+    pages = _console(shared, database, passwords, people)
+    site = api.build(
         passwords=passwords,
         console=pages.resource(),
         upload_places=pages.upload_places,
@@ -256,7 +283,9 @@ def _site(
         simulation=config.simulation,
         max_tokens=config.max_tokens,
         token_uses=token_uses,
+        prompt=prompt,
     )
+    return site, [pages.live]
 
 
 def _metrics(shared: SharedParts) -> Iterable[IService]:
