@@ -52,29 +52,25 @@ class Operations:
     async def operations(self, request: Request) -> bytes:
         return await self.pages.answer(request, PageNeeds(), get=self._operations)
 
-    async def live(self, visit: Visit, _key: str) -> Mapping[str, Any]:
-        """What is in the part of the page that changes by itself."""
-        found = await visit.read(read_situation)
-        return {"red_lines": red_lines(visit, found, self.telemetry), "now": found.now}
-
     async def _operations(self, visit: Visit) -> View:
+        values = {**await self.live(visit, ""), "done": await sentence_of(visit)}
+        return View(template="operations.html", values=values)
+
+    async def live(self, visit: Visit, _key: str) -> Mapping[str, Any]:
+        """What is in the part of the page that changes by itself: all of it."""
         shown = await visit.read(_read)
-        return View(
-            template="operations.html",
-            values={
-                "red_lines": red_lines(visit, shown.situation, self.telemetry),
-                "found": shown.situation,
-                "now": shown.situation.now,
-                "pauses": shown.pauses,
-                "tasks": shown.tasks,
-                "calls": _calls(shown.situation),
-                "services": SERVICES,
-                "own": self.telemetry.services,
-                "latencies": self.telemetry.latencies,
-                "migrations_shown": _SHOWN,
-                "done": await sentence_of(visit),
-            },
-        )
+        return {
+            "red_lines": red_lines(visit, shown.situation, self.telemetry),
+            "found": shown.situation,
+            "now": shown.situation.now,
+            "pauses": shown.pauses,
+            "tasks": shown.tasks,
+            "calls": _calls(shown.situation),
+            "services": SERVICES,
+            "own": self.telemetry.services,
+            "latencies": self.telemetry.latencies,
+            "migrations_shown": _SHOWN,
+        }
 
 
 @frozen(kw_only=True)
