@@ -189,8 +189,8 @@ def build(
     ``undo_rules``, and a user has at most ``max_tokens`` live tokens. ``clock`` says what makes the
     ticks. A text that is sent has at most ``max_text_length`` characters. ``can_store``: there is a
     folder for files. The ``identity_store`` finds people by their numbers. ``by`` and ``zones`` say
-    when ticks are due, and ``simulation`` has the settings that decide what is sent. ``signs`` returns
-    another number whenever something has changed, as far as this process knows.
+    when ticks are due, and ``simulation`` has the settings that decide what is sent. ``signs``
+    returns another number whenever something has changed, as far as this process knows.
     """
     media = urlsplit(media_url)
     files = StaticFiles()
