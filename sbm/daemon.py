@@ -12,6 +12,7 @@ from typing import Any
 from twisted.application.service import IService
 
 from sbm import maintenance
+from sbm.clients.identity_store import IdentityStore
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
@@ -19,6 +20,7 @@ from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.console import console
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.role import Role
+from sbm.model.timeline import PlanClock
 from sbm.operations.undoing import UndoRules
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
@@ -65,6 +67,8 @@ LONGEST_DELAY = timedelta(hours=1)
 METRICS_TIMEOUT = RequestTimeout(timedelta(seconds=5))
 # The lease of a task covers several requests to the vendor, one after the other.
 VENDOR_TIMEOUT = RequestTimeout(timedelta(seconds=30))
+# Somebody waits for the page of a person.
+PERSON_TIMEOUT = RequestTimeout(timedelta(seconds=5))
 
 
 def assemble(
@@ -118,7 +122,10 @@ def assemble(
     telemetry.gate = shared.gate
     token_uses = TokenUses(reactor=reactor)
     sending = _no_sending(shared) if role == "api" else sending_services(shared, listeners)
-    site = _probes(shared) if role == "pipeline" else _site(shared, served, role, token_uses)
+    people = None if role == "pipeline" else _asking_for_people(shared)
+    site = (
+        _probes(shared) if role == "pipeline" else _site(shared, served, role, token_uses, people)
+    )
     ports = [Port(reactor=reactor, description=one, factory=site) for one in listen]
     under_way = Parallel(
         *sending.under_way,
@@ -147,6 +154,7 @@ def assemble(
             served,
             shared.database,
             *_metrics(shared),
+            *([] if people is None else [people]),
             *([] if role == "pipeline" else [maintenance.tokens(shared, token_uses)]),
             *sending.ground,
             work,
@@ -186,10 +194,26 @@ def _probes(shared: SharedParts) -> BoundedSite:
     )
 
 
+def _asking_for_people(shared: SharedParts) -> ServiceClient:
+    """The client with which the console finds people: it shares no connections with the sends."""
+    config = shared.config
+    return ServiceClient(
+        reactor=shared.reactor,
+        address=config.identity_store,
+        timeout=min(config.request_timeout, PERSON_TIMEOUT),
+        connections=2,
+        refused=shared.refused("Identity Store"),
+    )
+
+
 def _site(
-    shared: SharedParts, database: Database, role: Role, token_uses: TokenUses
+    shared: SharedParts,
+    database: Database,
+    role: Role,
+    token_uses: TokenUses,
+    people: ServiceClient | None,
 ) -> BoundedSite:
-    """The API, on connections of its own."""
+    """The API and the console, on connections of their own; ``people`` asks the Identity Store."""
     config = shared.config
     passwords = Passwords(database=database, reactor=shared.reactor)
     pages = console.build(
@@ -209,10 +233,15 @@ def _site(
             ticking_zone=config.scheduling.ticking_zone,
         ),
         max_tokens=config.max_tokens,
+        clock=PlanClock(mode=config.scheduling.mode, zones=config.time_zones),
+        max_text_length=config.simulation.rules.max_text_length,
+        can_store=config.media_root is not None,
+        identity_store=None if people is None else IdentityStore(client=people),
     )
     return api.build(
         passwords=passwords,
         console=pages.resource(),
+        upload_places=pages.upload_places,
         database=database,
         scheduling=config.scheduling,
         version=version("sbm"),

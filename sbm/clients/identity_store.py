@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
-from attrs import define
+from attrs import define, frozen
 
 from sbm.clients.outcomes import NotKnown, Rejected, Unavailable
-from sbm.clients.service_client import HttpResponse, ServiceClient, faulty, unavailable
+from sbm.clients.service_client import (
+    PAGE_BYTES,
+    HttpResponse,
+    ServiceClient,
+    faulty,
+    unavailable,
+)
+from sbm.model.identity import canonical_uuid
 from sbm.model.service_values import LONGEST_TEXT
 
 _SERVICE = "the Identity Store"
+
+# So many identities with the same number are told. A telephone that a whole ward shares has fewer.
+MOST_FOUND = 20
+
+
+@frozen(kw_only=True)
+class FoundIdentities:
+    """The identities that have a number; ``more``: there are others, which were not read."""
+
+    identities: Sequence[str]
+    more: bool
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -42,6 +62,32 @@ class IdentityStore:
             raise NotKnown(_NOT_KNOWN)
         raise faulty(_SERVICE, answer)
 
+    async def search(self, msisdn: str) -> FoundIdentities:
+        """The identities that have this number, to the letter; MOST_FOUND at most.
+
+        Only the first page is read. The service takes every parameter for a filter, so that it
+        fails if it is asked for fewer rows, or for its own next page. Raises Unavailable.
+        """
+        answer = await self._client.get(
+            "identities",
+            "search",
+            "",
+            query=(("details__addresses__msisdn", msisdn),),
+            most_bytes=PAGE_BYTES,
+        )
+        if not 200 <= answer.status < 300:
+            raise unavailable(_SERVICE, answer)
+        return _found(answer)
+
+    async def is_known(self, identity: str) -> bool:
+        """Whether the service knows the identity; raises Unavailable."""
+        answer = await self._client.get("identities", identity, "")
+        if answer.status == 404 and _is_about_the_identity(answer):
+            return False
+        if not 200 <= answer.status < 300:
+            raise unavailable(_SERVICE, answer)
+        return True
+
     async def _knows(self, identity: str) -> bool:
         """Whether the service may know the identity, after it answered 500 about its addresses.
 
@@ -56,6 +102,19 @@ class IdentityStore:
 
 
 _NOT_KNOWN = "the Identity Store does not know the identity"
+
+
+def _found(answer: HttpResponse) -> FoundIdentities:
+    try:
+        body: Any = answer.json()
+        found = [canonical_uuid(row["id"]) for row in body["results"]]
+        more = body.get("next") is not None or len(found) > MOST_FOUND
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise faulty(_SERVICE, answer) from None
+    identities = list(dict.fromkeys(one for one in found if one is not None))
+    if len(identities) != len(found):
+        raise faulty(_SERVICE, answer)
+    return FoundIdentities(identities=identities[:MOST_FOUND], more=more)
 
 
 def _first_address(answer: HttpResponse) -> str:

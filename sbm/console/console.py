@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,28 +16,44 @@ from twisted.web.server import Request
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import RequestRedirect, Rule
 
-from sbm.console.answering import PageNeeds, Pages
+from sbm.clients.identity_store import IdentityStore
+from sbm.console.answering import Handler, PageNeeds, Pages
+from sbm.console.drafting import DraftRules
 from sbm.console.rendering import Renderer
 from sbm.console.screens.accounts import Accounts
 from sbm.console.screens.audit_trail import AuditTrail
+from sbm.console.screens.content_sets import ContentSets
+from sbm.console.screens.grid_screen import GridScreen
 from sbm.console.screens.help_pages import HelpPages
+from sbm.console.screens.helpdesk import Helpdesk
+from sbm.console.screens.helpdesk_actions import HelpdeskActions, HelpdeskUndo
 from sbm.console.screens.intake_account import IntakeAccount
+from sbm.console.screens.lagging import Lagging
+from sbm.console.screens.lagging_actions import LaggingActions
 from sbm.console.screens.login import Login
+from sbm.console.screens.message_editor import MessageEditor
+from sbm.console.screens.message_file import MessageFile, upload_place
+from sbm.console.screens.message_screen import MessageRules
 from sbm.console.screens.operations import Operations
+from sbm.console.screens.schedule_screen import ScheduleScreen
 from sbm.console.screens.sends_control import SendsControl
 from sbm.console.screens.session_pages import SessionPages
+from sbm.console.screens.set_clone import SetClone
 from sbm.console.screens.start import Start
 from sbm.console.screens.tick_actions import TickActions
 from sbm.console.screens.tick_pages import TickPages
 from sbm.console.screens.today import Today
 from sbm.console.screens.token_pages import TokenPages
+from sbm.console.screens.trouble import Trouble
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit, go_to
+from sbm.model.content_rules import MAX_TEXT_LENGTH
 from sbm.model.durations import TickGrace
 from sbm.model.simulation import SimulationSettings
 from sbm.model.tick_times import Expectations
 from sbm.model.time_zones import TimeZones
+from sbm.model.timeline import PlanClock
 from sbm.model.user import MAX_TOKENS
 from sbm.operations.undoing import UndoRules
 from sbm.runtime.wakeups import Wakeups
@@ -46,6 +62,7 @@ from sbm.telemetry import Telemetry
 from sbm.web.http.http_errors import NoSuchPath
 from sbm.web.http.origin import Proxies
 from sbm.web.http.passwords import Passwords
+from sbm.web.http.uploads import UploadPlace
 
 # The settings of a service whose Scheduler does not make the ticks.
 DEFAULT_RULES = UndoRules()
@@ -65,6 +82,18 @@ SCREENS: Mapping[str, type[Any]] = {
     "/tokens": TokenPages,
     "/sessions": SessionPages,
     "/intake": IntakeAccount,
+    "/content": ContentSets,
+    "/content/schedules": ScheduleScreen,
+    "/content/<key>": GridScreen,
+    "/content/<key>/clone": SetClone,
+    "/content/<key>/<number>/<lang>": MessageEditor,
+    "/content/<key>/<number>/<lang>/file": MessageFile,
+    "/people": Helpdesk,
+    "/people/<identity>/<subscription>": HelpdeskActions,
+    "/people/<identity>/undo": HelpdeskUndo,
+    "/behind": Lagging,
+    "/behind/do": LaggingActions,
+    "/trouble": Trouble,
 }
 
 
@@ -77,6 +106,11 @@ class Console:
     pages: Pages
     screens: Mapping[str, Any]
     files: StaticFiles
+
+    @property
+    def upload_places(self) -> Sequence[UploadPlace]:
+        """Where the console takes files."""
+        return [upload_place(self.pages)]
 
     def resource(self) -> IResource:
         """The resource of the console, for the root of the site."""
@@ -92,7 +126,7 @@ class Console:
 
     @app.handle_errors(HTTPException)  # type: ignore[arg-type]
     async def unknown_path(self, request: Request, failure: Failure) -> bytes:
-        get = self._missing
+        get: Handler = self._missing
         if isinstance(failure.value, RequestRedirect):  # only the slash at the end is missing
             get = self._with_slash
         return await self.pages.answer(request, PageNeeds(), get=get, post=self._missing)
@@ -132,14 +166,20 @@ def build(
     zones: TimeZones | None = None,
     simulation: SimulationSettings | None = None,
     wakeups: Wakeups | None = None,
+    identity_store: IdentityStore | None = None,
     undo_rules: UndoRules = DEFAULT_RULES,
     max_tokens: int = MAX_TOKENS,
+    clock: PlanClock | None = None,
+    max_text_length: int = MAX_TEXT_LENGTH,
+    can_store: bool = False,
 ) -> Console:
     """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL.
 
-    ``by`` and ``zones`` say when ticks are due, and ``simulation`` has the settings that decide
-    what is sent. ``wakeups`` are woken after the commit of work for the pipeline. Changes are
-    undone by the ``undo_rules``, and a user has at most ``max_tokens`` live tokens.
+    ``wakeups`` are woken after the commit of work for the pipeline. Changes are undone by the
+    ``undo_rules``, and a user has at most ``max_tokens`` live tokens. ``clock`` says what makes the
+    ticks. A text that is sent has at most ``max_text_length`` characters. ``can_store``: there is a
+    folder for files. The ``identity_store`` finds people by their numbers. ``by`` and ``zones`` say
+    when ticks are due, and ``simulation`` has the settings that decide what is sent.
     """
     media = urlsplit(media_url)
     files = StaticFiles()
@@ -147,6 +187,9 @@ def build(
     zones = zones or TimeZones(default=timezone)
     wakeups = wakeups or Wakeups.of(database.reactor)
     throttle = Throttle(reactor=database.reactor)
+    clock = clock or PlanClock(mode="builtin", zones=TimeZones(default=timezone))
+    drafts = DraftRules(max_text_length=max_text_length, ticking_zone=clock.zones.scheduler)
+    messages = MessageRules(drafts=drafts, media_url=media_url or "/media", can_store=can_store)
     pages = Pages(
         database=database,
         proxies=proxies,
@@ -181,5 +224,32 @@ def build(
             "/tokens": TokenPages(pages=pages, max_tokens=max_tokens),
             "/sessions": SessionPages(pages=pages, passwords=passwords, throttle=throttle),
             "/intake": IntakeAccount(pages=pages),
+            "/content": ContentSets(pages=pages, rules=drafts),
+            "/content/schedules": ScheduleScreen(pages=pages, zones=clock.zones, rules=drafts),
+            "/content/<key>": GridScreen(pages=pages),
+            "/content/<key>/clone": SetClone(pages=pages, rules=drafts),
+            "/content/<key>/<number>/<lang>": MessageEditor(pages=pages, rules=messages),
+            "/content/<key>/<number>/<lang>/file": MessageFile(pages=pages, rules=messages),
+            "/people": Helpdesk(pages=pages, clock=clock, identity_store=identity_store),
+            "/behind": Lagging(pages=pages),
+            "/behind/do": LaggingActions(
+                pages=pages,
+                zones=clock.zones,
+                wake_sends=wakeups.sends.wake,
+                wake_tasks=wakeups.tasks.wake,
+            ),
+            "/trouble": Trouble(
+                pages=pages, wake_sends=wakeups.sends.wake, wake_tasks=wakeups.tasks.wake
+            ),
+            "/people/<identity>/<subscription>": HelpdeskActions(
+                pages=pages,
+                clock=clock,
+                max_text_length=max_text_length,
+                wake=wakeups.sends.wake,
+            ),
+            "/people/<identity>/undo": HelpdeskUndo(
+                pages=pages,
+                rules=undo_rules,
+            ),
         },
     )

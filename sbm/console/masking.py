@@ -17,7 +17,7 @@ _SHORT = 8
 
 
 def short(identity: str) -> str:
-    """The beginning of an identity; one that is no UUID may be a number or a name, and is hidden."""
+    """The beginning of a UUID; any other identity may be a number or a name, and is hidden."""
     if canonical_uuid(identity) is None:
         return HIDDEN
     return f"{identity[:_SHORT]}…"

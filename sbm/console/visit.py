@@ -73,9 +73,12 @@ class Visit:
         """A text in the language of the reader."""
         return str(self.texts.ugettext(text))
 
-    def counted(self, one: str, many: str, number: int, **others: object) -> str:
-        """A text with a number, ``%(num)s``, in the form that the number wants, and others."""
-        return str(self.texts.ungettext(one, many, number)) % {"num": number, **others}
+    def counted(self, one: str, many: str, number: int, **told: object) -> str:
+        """A text with a number, ``%(num)s``, in the form that the number wants.
+
+        ``told`` are other values in it.
+        """
+        return str(self.texts.ungettext(one, many, number)) % {"num": number, **told}
 
     async def read(self, work: Callable[..., Awaitable[Result]], **arguments: Any) -> Result:
         """Do work that only reads, in a transaction."""

@@ -131,3 +131,15 @@ def is_translation_policy(given: str) -> bool:
     if given.startswith(FALLBACK):
         return is_language(given.removeprefix(FALLBACK))
     return given in (NEXT, WAIT)
+
+
+@frozen(kw_only=True)
+class ComingMessage:
+    """The message that comes next at a place in a set.
+
+    Without a ``lang``, the reader waits for the translation. ``text`` is None for a sound alone.
+    """
+
+    sequence_number: int
+    lang: str | None
+    text: str | None

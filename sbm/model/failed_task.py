@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from attrs import asdict, frozen
+from attrs import asdict, field, frozen
 
 from sbm.model.send import SendKind, Stage
 
@@ -26,6 +26,7 @@ class FailedTask:
     stage: Stage
     reason: str
     subscription_id: UUID
+    identity: str
     initiated_at: datetime
 
 
@@ -33,8 +34,8 @@ class FailedTask:
 class FailedTaskFilter:
     """A filter of failed tasks: all conditions must match; None is no condition.
 
-    ``reason_contains`` is a part of the reason, in upper or lower case. The times are aware and
-    inclusive.
+    ``reason_contains`` is a part of the reason, in upper or lower case; ``cause`` is that of a
+    FailureGroup. The times are aware and inclusive.
     """
 
     kind: SendKind | None = None
@@ -44,6 +45,7 @@ class FailedTaskFilter:
     reason_contains: str | None = None
     initiated_after: datetime | None = None
     initiated_before: datetime | None = None
+    cause: str | None = None
 
     def written(self) -> dict[str, str]:
         """The filter as texts, as it is stored."""
@@ -70,6 +72,20 @@ _READ: Mapping[str, Callable[[str], Any]] = {
 }
 
 EVERYTHING = FailedTaskFilter()
+
+
+@frozen(kw_only=True)
+class FailureGroup:
+    """Failed tasks of one stage and cause: the reason without long numbers and ids.
+
+    ``days`` are how many of them have failed on each of the last seven days, today last.
+    """
+
+    stage: Stage
+    cause: str
+    count: int
+    last_at: datetime
+    days: Sequence[int] = field(converter=tuple)
 
 
 @frozen(kw_only=True)

@@ -131,6 +131,17 @@ async def fast_forward(
     ).run()
 
 
+async def judge_these(
+    transaction: Transaction, *, runs_id: int, ids: Sequence[UUID]
+) -> list[BehindRecord]:
+    """Those of these that are behind now, and what a repair would do to each."""
+    wanted = RunFilter(ids=ids)
+    page = await behind_subscriptions.look(
+        transaction, search_id=runs_id, after=BEFORE_ALL, limit=len(ids), wanted=wanted
+    )
+    return [] if page is None else page.found
+
+
 async def fast_forward_these(
     transaction: Transaction, *, runs_id: int, ids: Sequence[UUID], signature: Signature
 ) -> RepairCount:

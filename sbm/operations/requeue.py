@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from sbm.model.failed_task import FailedTaskFilter, Requeued
+from sbm.model.failed_task import EVERYTHING, FailedTaskFilter, Requeued
 from sbm.model.send import Trigger
 from sbm.model.signature import Signature
 from sbm.store import audit, failed_tasks, tasks
@@ -25,6 +25,14 @@ class RequeueCount:
     missing: list[int]
 
 
+@frozen(kw_only=True)
+class RequeueForecast:
+    """How many failed tasks would be owed again, and how many skipped, by reason."""
+
+    owed: int
+    skipped: Mapping[str, int]
+
+
 async def requeue_one(
     transaction: Transaction, *, failed_task_id: int, signature: Signature
 ) -> Trigger:
@@ -33,6 +41,20 @@ async def requeue_one(
     if trigger.found:
         await _record(transaction, signature, taken=1, owed=int(trigger.accepted))
     return trigger
+
+
+async def foresee(
+    transaction: Transaction,
+    *,
+    wanted: FailedTaskFilter = EVERYTHING,
+    failed_task_id: int | None = None,
+) -> RequeueForecast:
+    """What a requeue of those that match, or of this one, would do now. Nothing is changed."""
+    judged = await failed_tasks.judge(transaction, wanted=wanted, failed_task_id=failed_task_id)
+    return RequeueForecast(
+        owed=sum(count for reason, count in judged if reason is None),
+        skipped={reason: count for reason, count in judged if reason is not None},
+    )
 
 
 async def _owe(transaction: Transaction, failed_task_id: int) -> Trigger:

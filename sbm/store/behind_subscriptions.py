@@ -18,14 +18,32 @@ from sbm.store.schedule_runs import RunFilter
 QUERIES = load("behind_subscriptions")
 
 
-async def list_page(transaction: Transaction, *, page: PageRequest) -> Page[BehindSubscription]:
-    """A page of all of them, newest first."""
-    return await read_page(transaction, QUERIES.list_behind, BehindSubscription, page)
+async def list_page(
+    transaction: Transaction,
+    *,
+    page: PageRequest,
+    messageset_id: int | None = None,
+    at_least: int | None = None,
+) -> Page[BehindSubscription]:
+    """A page of those in this set that are so far behind, newest first; None is no filter."""
+    return await read_page(
+        transaction,
+        QUERIES.list_behind,
+        BehindSubscription,
+        page,
+        messageset_id=messageset_id,
+        at_least=at_least,
+    )
 
 
 async def find(transaction: Transaction, *, behind_id: int) -> BehindSubscription | None:
     """The one with this id, if there is one."""
     return await transaction.maybe(QUERIES.find_one_behind, BehindSubscription, id=behind_id)
+
+
+async def forget(transaction: Transaction, *, ids: Sequence[UUID]) -> None:
+    """Take these off the list of the last search."""
+    await transaction.execute(QUERIES.forget_behind, ids=list(ids))
 
 
 async def search(
@@ -54,6 +72,7 @@ async def look(
         limit=limit,
         messageset_id=wanted.messageset_id,
         schedule_id=wanted.schedule_id,
+        ids=None if wanted.ids is None else list(wanted.ids),
     )
     if not rows:
         return None

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from attrs import asdict
 
-from sbm.model.failed_task import EVERYTHING, FailedTask, FailedTaskFilter, Requeued
+from sbm.model.failed_task import (
+    EVERYTHING,
+    FailedTask,
+    FailedTaskFilter,
+    FailureGroup,
+    Requeued,
+)
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_page
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("failed_tasks")
+
+# So many are grouped: more would take seconds.
+MOST_GROUPED = 100_000
 
 
 async def list_page(
@@ -27,6 +37,30 @@ async def list_page(
 async def find(transaction: Transaction, *, failed_task_id: int) -> FailedTask | None:
     """The one with this id, if there is one."""
     return await transaction.maybe(QUERIES.find_failed_task, FailedTask, id=failed_task_id)
+
+
+async def list_groups(
+    transaction: Transaction, *, zone: ZoneInfo, limit: int, most: int = MOST_GROUPED
+) -> list[FailureGroup]:
+    """The newest ``most`` of them by stage and cause, the largest groups first.
+
+    The days of their counts are those of ``zone``.
+    """
+    return await transaction.many(
+        QUERIES.group_failed_tasks, FailureGroup, zone=zone.key, limit=limit, most=most
+    )
+
+
+async def judge(
+    transaction: Transaction,
+    *,
+    wanted: FailedTaskFilter = EVERYTHING,
+    failed_task_id: int | None = None,
+) -> list[tuple[str | None, int]]:
+    """How many of those that match would be owed again now (None), or skipped for which reason."""
+    return await transaction.many(
+        QUERIES.judge_failed_tasks, _judged, failed_task_id=failed_task_id, **asdict(wanted)
+    )
 
 
 async def newest(transaction: Transaction) -> int | None:
@@ -63,6 +97,10 @@ async def requeue(
 async def hold(transaction: Transaction, *, failed_task_id: int) -> None:
     """Lock this one, and its subscription, until the transaction ends."""
     await transaction.execute(QUERIES.hold_failed_task, id=failed_task_id)
+
+
+def _judged(*, reason: str | None, count: int) -> tuple[str | None, int]:
+    return reason, count
 
 
 def _requeued(**columns: Any) -> Requeued:

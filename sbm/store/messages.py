@@ -9,7 +9,7 @@ from attrs import asdict
 from psycopg2.errors import UniqueViolation
 from psycopg2.extras import Json
 
-from sbm.model.content import BinaryContent, Message
+from sbm.model.content import BinaryContent, ComingMessage, Message
 from sbm.model.content_rules import Content, Medium, PlacedContent
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_page
@@ -170,6 +170,19 @@ async def find_next_text(
     return await transaction.maybe(
         QUERIES.find_next_text,
         str,
+        messageset_id=messageset_id,
+        lang=lang,
+        next_sequence_number=next_sequence_number,
+    )
+
+
+async def find_coming(
+    transaction: Transaction, *, messageset_id: int, lang: str, next_sequence_number: int
+) -> ComingMessage | None:
+    """The next message of a subscription that is at this number; None: there is none."""
+    return await transaction.maybe(
+        QUERIES.find_coming_message,
+        ComingMessage,
         messageset_id=messageset_id,
         lang=lang,
         next_sequence_number=next_sequence_number,

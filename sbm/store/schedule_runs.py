@@ -30,6 +30,7 @@ class RunFilter:
 
     messageset_id: int | None = None
     schedule_id: int | None = None
+    ids: Sequence[UUID] | None = None
 
 
 EVERYBODY = RunFilter()
@@ -60,6 +61,7 @@ async def survey(
         limit=limit,
         messageset_id=wanted.messageset_id,
         schedule_id=wanted.schedule_id,
+        ids=None if wanted.ids is None else list(wanted.ids),
     )
 
 

@@ -3,7 +3,7 @@
 -- expected path of a subscription.
 
 -- columns:
-behind.id, subscription_id, messages_behind, current_messageset_id,
+behind.id, subscription_id, s.identity, messages_behind, current_messageset_id,
 reached.short_name AS current_messageset_name, current_sequence_number, expected_messageset_id,
 expected.short_name AS expected_messageset_name, expected_sequence_number, behind.created_at
 
@@ -12,9 +12,13 @@ expected.short_name AS expected_messageset_name, expected_sequence_number, behin
 -- page: created_at DESC, id DESC
 -- A page of them, newest first.
 SELECT id, created_at FROM behind_subscriptions
+ WHERE true
+  [AND current_messageset_id = %(messageset_id)s]
+  [AND messages_behind >= %(at_least)s]
 -- shown:
 SELECT {columns} FROM page
   JOIN behind_subscriptions behind ON behind.id = page.id
+  JOIN subscriptions s ON s.id = subscription_id
   JOIN messagesets reached ON reached.id = current_messageset_id
   JOIN messagesets expected ON expected.id = expected_messageset_id;
 
@@ -22,9 +26,14 @@ SELECT {columns} FROM page
 -- reads
 -- One of them.
 SELECT {columns} FROM behind_subscriptions behind
+  JOIN subscriptions s ON s.id = subscription_id
   JOIN messagesets reached ON reached.id = current_messageset_id
   JOIN messagesets expected ON expected.id = expected_messageset_id
  WHERE behind.id = %(id)s;
+
+-- name: forget_behind :exec
+-- These were repaired: they leave the list before the next search.
+DELETE FROM behind_subscriptions WHERE subscription_id = ANY(%(ids)s::uuid[]);
 
 -- name: find_behind :maybe
 -- Look at the next %(limit)s subscriptions after this id, active or not, and record which of those
@@ -77,7 +86,9 @@ SELECT id AS last FROM members ORDER BY id DESC LIMIT 1;
 -- none is behind, there is a row of nulls; if there are no more subscriptions, there is no row.
 WITH members AS MATERIALIZED (
     SELECT id, messageset_id, schedule_id
-      FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+      FROM subscriptions WHERE id > %(after)s
+      [AND id = ANY(%(ids)s::uuid[])]
+     ORDER BY id LIMIT %(limit)s
 ), legs AS MATERIALIZED (
     SELECT * FROM expected_path(%(search_id)s, ARRAY(
         SELECT id FROM members

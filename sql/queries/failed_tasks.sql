@@ -1,7 +1,7 @@
 -- Sends that were refused or failed. Their rows are made when sends are settled.
 
 -- columns:
-id, send_id, kind, stage, reason, subscription_id, initiated_at
+id, send_id, kind, stage, reason, subscription_id, identity, initiated_at
 
 -- name: list_failed_tasks :many
 -- reads
@@ -16,7 +16,59 @@ SELECT {columns} FROM failed_tasks
   [AND strpos(lower(reason), lower(%(reason_contains)s::text)) > 0]
   [AND initiated_at >= %(initiated_after)s]
   [AND initiated_at <= %(initiated_before)s]
+  [AND {failure_cause} = %(cause)s]
 ;
+
+-- name: group_failed_tasks :many
+-- reads
+-- The newest %(most)s of them by stage and cause, the largest groups first; and how many of each have
+-- failed on each of the last seven days of a time zone, the oldest day first.
+WITH newest AS MATERIALIZED (
+    SELECT stage, {failure_cause} AS cause, failed_at,
+           (now() AT TIME ZONE %(zone)s)::date - (failed_at AT TIME ZONE %(zone)s)::date AS age
+      FROM (SELECT stage, reason, failed_at FROM failed_tasks ORDER BY id DESC LIMIT %(most)s) last
+)
+SELECT stage, cause, count(*) AS count, max(failed_at) AS last_at,
+       ARRAY[count(*) FILTER (WHERE age = 6), count(*) FILTER (WHERE age = 5),
+             count(*) FILTER (WHERE age = 4), count(*) FILTER (WHERE age = 3),
+             count(*) FILTER (WHERE age = 2), count(*) FILTER (WHERE age = 1),
+             count(*) FILTER (WHERE age = 0)] AS days
+  FROM newest GROUP BY stage, cause ORDER BY count DESC, stage, cause LIMIT %(limit)s;
+
+-- name: judge_failed_tasks :many
+-- reads
+-- What a requeue of those that match would do now: how many would be owed again (without a reason),
+-- and how many would be skipped for which reason.
+WITH taken AS MATERIALIZED (
+    SELECT id, kind, subscription_id, messageset_id, next_sequence_number FROM failed_tasks
+     WHERE true
+      [AND id = %(failed_task_id)s]
+      [AND kind = %(kind)s]
+      [AND stage = %(stage)s]
+      [AND subscription_id = %(subscription_id)s]
+      [AND identity = %(identity)s]
+      [AND strpos(lower(reason), lower(%(reason_contains)s::text)) > 0]
+      [AND initiated_at >= %(initiated_after)s]
+      [AND initiated_at <= %(initiated_before)s]
+      [AND {failure_cause} = %(cause)s]
+), judged AS MATERIALIZED (
+    SELECT taken.id, taken.kind, taken.subscription_id, {requeue_refusal} AS refusal
+      FROM taken LEFT JOIN subscriptions s ON s.id = taken.subscription_id
+), placed AS (
+    -- Of several that could be owed to one subscription, the oldest is.
+    SELECT refusal, kind, subscription_id,
+           row_number() OVER (PARTITION BY subscription_id, kind, refusal IS NULL ORDER BY id)
+               AS place
+      FROM judged
+)
+SELECT COALESCE(refusal,
+                CASE WHEN place > 1
+                       OR EXISTS (SELECT FROM sends
+                                   WHERE sends.subscription_id = placed.subscription_id
+                                     AND sends.kind = placed.kind OFFSET 0)
+                     THEN {already_owed} END) AS reason,
+       count(*) AS count
+  FROM placed GROUP BY 1 ORDER BY 2 DESC, 1;
 
 -- name: find_failed_task :maybe
 -- reads
@@ -50,6 +102,7 @@ WITH chosen AS MATERIALIZED (
       [AND strpos(lower(reason), lower(%(reason_contains)s::text)) > 0]
       [AND initiated_at >= %(initiated_after)s]
       [AND initiated_at <= %(initiated_before)s]
+      [AND {failure_cause} = %(cause)s]
      ORDER BY id LIMIT %(limit)s FOR UPDATE
 ), standing AS MATERIALIZED (
     SELECT s.id, s.active, s.completed, s.process_status, s.messageset_id, s.next_sequence_number
@@ -72,16 +125,7 @@ WITH chosen AS MATERIALIZED (
         DO UPDATE SET triggers = ticks.triggers + EXCLUDED.triggers
     RETURNING id
 ), judged AS (
-    SELECT taken.*,
-           CASE WHEN s.id IS NULL THEN 'the subscription was deleted'
-                WHEN kind = 'resend' THEN NULL
-                WHEN s.completed THEN 'the subscription is completed'
-                WHEN NOT s.active THEN 'the subscription is not active'
-                WHEN s.process_status < 0 THEN 'the subscription is in error'
-                WHEN s.messageset_id IS DISTINCT FROM taken.messageset_id
-                  OR s.next_sequence_number IS DISTINCT FROM taken.next_sequence_number
-                THEN 'the subscription has moved on'
-           END AS refusal
+    SELECT taken.*, {requeue_refusal} AS refusal
       FROM taken LEFT JOIN standing s ON s.id = taken.subscription_id
 ), owed AS (
     -- Many requeued sends must not delay single triggers, so they are in the lane of ticks. A
@@ -98,9 +142,7 @@ WITH chosen AS MATERIALIZED (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, sequence_number, lang, attempts, first_attempt_at)
     SELECT send_id, minute.id, kind, 'skipped', 'trigger',
-           COALESCE(refusal, CASE WHEN kind = 'resend'
-                                  THEN 'a resend is already owed to the subscription'
-                                  ELSE 'a message is already owed to the subscription' END),
+           COALESCE(refusal, {already_owed}),
            subscription_id, identity, messageset_id, sequence_number, lang, attempt,
            first_attempt_at
       FROM judged, minute WHERE NOT EXISTS (SELECT FROM owed WHERE owed.id = judged.send_id)

@@ -130,6 +130,14 @@ SELECT COALESCE(text_content, '') AS text
   FROM next_place(%(messageset_id)s, %(lang)s, %(next_sequence_number)s) place
   JOIN messages ON messages.id = message_id;
 
+-- name: find_coming_message :maybe
+-- reads
+-- The next message of a subscription that is at this number: without a language, it would wait for
+-- the translation. No row: the set ends before this number.
+SELECT place.sequence_number, place.lang, text_content AS text
+  FROM next_place(%(messageset_id)s, %(lang)s, %(next_sequence_number)s) place
+  LEFT JOIN messages ON messages.id = message_id;
+
 -- name: is_message_under_way :maybe
 -- reads
 -- Whether people who are under way get messages of this message's set.

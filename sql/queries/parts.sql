@@ -258,3 +258,23 @@ live.id IS NOT NULL
                               OR before_stopped_by IS NOT NULL
                                  AND was_stopped(before_id, before_stopped_by,
                                                  before_created_at, s.id))) AS is_live
+
+-- part: failure_cause
+-- Why a failed task has failed, without what differs from person to person: long numbers and ids.
+left(regexp_replace(reason, '[0-9a-f]{8}-[0-9a-f-]{27}|[+]?[0-9]{5,}', '…', 'gi'), 200)
+
+-- part: requeue_refusal
+-- Why the failed task "taken" of the subscription s is not owed again, if it is not.
+CASE WHEN s.id IS NULL THEN 'the subscription was deleted'
+                WHEN kind = 'resend' THEN NULL
+                WHEN s.completed THEN 'the subscription is completed'
+                WHEN NOT s.active THEN 'the subscription is not active'
+                WHEN s.process_status < 0 THEN 'the subscription is in error'
+                WHEN s.messageset_id IS DISTINCT FROM taken.messageset_id
+                  OR s.next_sequence_number IS DISTINCT FROM taken.next_sequence_number
+                THEN 'the subscription has moved on' END
+
+-- part: already_owed
+-- Why a failed task is not owed again if another send of its kind is live.
+CASE WHEN kind = 'resend' THEN 'a resend is already owed to the subscription'
+                ELSE 'a message is already owed to the subscription' END

@@ -14,7 +14,9 @@ WITH page AS MATERIALIZED (
            active AND NOT completed
            AND (%(messageset_id)s IS NULL OR messageset_id = %(messageset_id)s)
            AND (%(schedule_id)s IS NULL OR schedule_id = %(schedule_id)s) AS is_meant
-      FROM subscriptions WHERE id > %(after)s ORDER BY id LIMIT %(limit)s
+      FROM subscriptions WHERE id > %(after)s
+      [AND id = ANY(%(ids)s::uuid[])]
+     ORDER BY id LIMIT %(limit)s
 )
 SELECT (array_agg(id ORDER BY id DESC))[1] AS last, count(*) AS looked_at,
        min(created_at) FILTER (WHERE is_meant) AS since

@@ -8,7 +8,7 @@ import pytest
 from pytest_twisted import ensureDeferred
 from twisted.web.server import Site
 
-from sbm.clients.identity_store import IdentityStore
+from sbm.clients.identity_store import MOST_FOUND, IdentityStore
 from sbm.clients.outcomes import Faulty, NotKnown, Rejected, Unavailable
 from sbm.clients.service_client import ServiceClient
 from sbm.model.durations import RequestTimeout
@@ -63,6 +63,10 @@ async def test_the_stand_in_is_understood() -> None:
             await ask(client, silent)
         with pytest.raises(Rejected, match="does not know"):
             await ask(client, MOTHER)
+        asked = IdentityStore(client=client)
+        assert (await asked.search("+27820001001")).identities == [known]
+        assert not (await asked.search("27820001001")).identities
+        assert [await asked.is_known(one) for one in (silent, MOTHER)] == [True, False]
     finally:
         await client.stopService()
         await port.stopListening()
@@ -247,3 +251,74 @@ async def test_a_connection_that_drops_once_costs_nothing(far: Far, client: Serv
 
     far.reply = reply
     assert await ask(client) == "+1"
+
+
+@ensureDeferred
+async def test_identities_are_found_by_a_number(far: Far, client: ServiceClient) -> None:
+    other = "BBE7936A-9A5F-4C7E-8A61-6B1AD4D5C0F1"
+    far.says(answer(200, json.dumps({"results": [{"id": MOTHER}, {"id": other}]}).encode()))
+    found = await IdentityStore(client=client).search("+27820001001")
+    assert (found.identities, found.more) == ([MOTHER, other.lower()], False)
+    assert far.only(lambda request: request.target) == (
+        "/api/v1/identities/search/?details__addresses__msisdn=%2B27820001001"
+    )
+
+
+@ensureDeferred
+async def test_a_number_of_many_identities_is_told_in_part(far: Far, client: ServiceClient) -> None:
+    rows = [{"id": f"6fb30d6b-ba06-4964-825e-{number:012}"} for number in range(MOST_FOUND + 1)]
+    far.says(answer(200, json.dumps({"next": None, "results": rows}).encode()))
+    found = await IdentityStore(client=client).search("+27820001001")
+    assert (len(found.identities), found.more) == (MOST_FOUND, True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b"<h1>hello</h1>",
+        b'{"results": null}',
+        b'{"results": [1]}',
+        b'{"results": [{"id": 1}]}',
+        b'{"results": [{"id": "../x"}]}',
+    ],
+)
+@ensureDeferred
+async def test_other_answers_to_a_search_are_faulty(
+    far: Far, client: ServiceClient, body: bytes
+) -> None:
+    far.says(answer(200, body))
+    with pytest.raises(Faulty):
+        await IdentityStore(client=client).search("+27820001001")
+
+
+@pytest.mark.parametrize("status", [401, 404, 429, 500, 503])
+@ensureDeferred
+async def test_a_search_that_is_refused_finds_nothing_out(
+    far: Far, client: ServiceClient, status: int
+) -> None:
+    far.says(answer(status, b'{"detail": "no"}'))
+    with pytest.raises(Unavailable, match=str(status)):
+        await IdentityStore(client=client).search("+27820001001")
+
+
+@pytest.mark.parametrize(
+    ("told", "is_known"),
+    [(answer(200, b'{"id": "x"}'), True), (answer(404, b'{"detail": "Not found."}'), False)],
+)
+@ensureDeferred
+async def test_it_tells_whether_it_knows_an_identity(
+    far: Far, client: ServiceClient, told: bytes, is_known: bool
+) -> None:
+    far.says(told)
+    assert await IdentityStore(client=client).is_known(MOTHER) is is_known
+
+
+@pytest.mark.parametrize("told", [answer(404, b"<h1>Not Found</h1>"), answer(500), answer(429)])
+@ensureDeferred
+async def test_a_useless_answer_does_not_tell_whether_it_knows_an_identity(
+    far: Far, client: ServiceClient, told: bytes
+) -> None:
+    far.says(told)
+    with pytest.raises(Unavailable):
+        await IdentityStore(client=client).is_known(MOTHER)

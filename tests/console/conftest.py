@@ -22,7 +22,6 @@ import pytest_twisted
 from attrs import define
 from playwright.sync_api import Browser, sync_playwright
 from twisted.internet import reactor as global_reactor
-from twisted.web.resource import IResource
 
 from sbm.console import console
 from sbm.store.postgres.database import Database
@@ -85,16 +84,17 @@ class Served:
         return lost(self.server_uri, self.direct)
 
 
-def mounted(database: Database, passwords: Passwords, **options: Any) -> IResource:
+def mounted(database: Database, passwords: Passwords, **options: Any) -> console.Console:
     """The console over a database; ``options`` are those of ``build``."""
     given: dict[str, Any] = {
         "proxies": Proxies(()),
         "telemetry": Telemetry(),
         "timezone": ZoneInfo("Africa/Johannesburg"),
         "version": "1.2.3",
+        "can_store": True,
         **options,
     }
-    return console.build(database=database, passwords=passwords, **given).resource()
+    return console.build(database=database, passwords=passwords, **given)
 
 
 @pytest_twisted.async_yield_fixture

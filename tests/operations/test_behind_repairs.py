@@ -416,3 +416,19 @@ async def test_whatever_the_sets_and_schedules_a_walk_run_by_run_finds_the_same(
         blockon(Deferred.fromCoroutine(check(database, direct, plan)))
 
     await apart(run)
+
+
+@ensureDeferred
+async def test_those_that_are_named_are_judged(database: Database, direct: Arranged) -> None:
+    world = await World.built(database, direct)
+    first, second, third = world.begun(3)
+    await world.ran([world.daily] * 2)
+    direct.rows("UPDATE subscriptions SET next_sequence_number = 5 WHERE id = %s", third)
+
+    async def judged(*ids: UUID) -> list[UUID]:
+        found = await database.read(behind.judge_these, runs_id=world.search_id, ids=ids)
+        return [one.id for one in found]
+
+    assert await judged(second, third) == [second]
+    assert await judged(first, second, uuid4()) == [first, second]
+    assert await judged() == []

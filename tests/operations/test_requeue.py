@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import psycopg2
 import pytest
@@ -20,7 +22,7 @@ from sbm.model.paging import PageRequest
 from sbm.model.send import Trigger
 from sbm.model.signature import Signature
 from sbm.operations import requeue
-from sbm.store import failed_tasks
+from sbm.store import failed_tasks, sends
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged, arranged
@@ -278,3 +280,70 @@ def test_a_batch_is_found_without_a_pass_over_the_table(
     taken, blocks = chosen(stale, wanted, after)
     assert taken == rows
     assert blocks < FEW_BLOCKS
+
+
+@ensureDeferred
+async def test_what_a_requeue_would_do_is_what_it_does(
+    database: Database, direct: Arranged
+) -> None:
+    """Some subscriptions were deleted, completed, stopped, in error, moved on, or are owed one."""
+    ids = mothers(direct, 8)
+    direct.failures(ids)
+    direct.failures(ids[:1])
+    direct.failures(ids[1:2], kind="resend")
+    direct.rows("DELETE FROM subscriptions WHERE id = %s", ids[2])
+    direct.rows("UPDATE subscriptions SET active = false WHERE id = %s", ids[3])
+    direct.rows("UPDATE subscriptions SET process_status = -1 WHERE id = %s", ids[4])
+    direct.rows("UPDATE subscriptions SET next_sequence_number = 3 WHERE id = %s", ids[5])
+    direct.rows(
+        "UPDATE subscriptions SET completed = true, process_status = 2 WHERE id = %s", ids[6]
+    )
+    await database.transact(sends.owe, subscription_id=ids[7])
+    foreseen = await database.read(requeue.foresee)
+    before = direct.value("SELECT count(*) FROM ledger")
+    done = await all_again(database)
+    assert (foreseen.owed, sum(foreseen.skipped.values())) == (done.owed, done.taken - done.owed)
+    rows = direct.ledger()[before:]
+    assert foreseen.skipped == Counter(row["reason"] for row in rows)
+    assert len(foreseen.skipped) == 6
+
+
+@ensureDeferred
+async def test_one_failed_task_is_foreseen(database: Database, direct: Arranged) -> None:
+    first, second = direct.failures(mothers(direct, 2))
+    for number in (first, second):
+        assert (await database.read(requeue.foresee, failed_task_id=number)).owed == 1
+    missing = await database.read(requeue.foresee, failed_task_id=second + 1)
+    assert (missing.owed, missing.skipped) == (0, {})
+
+
+@ensureDeferred
+async def test_failures_of_one_cause_are_a_group(database: Database, direct: Arranged) -> None:
+    """Numbers and ids of people do not make other groups; the filter finds the same ones."""
+    ids = mothers(direct, 4)
+    direct.failures(ids[:1], reason="answered 400 to +27820001001, bad: abc")
+    direct.failures(ids[1:2], reason="answered 400 to 27820001002, bad: abc")
+    direct.failures(ids[2:3], reason=f"answered 400 to {UUID(int=7)}, bad: abc")
+    direct.failures(ids[3:], stage="address", reason="answered 404")
+    direct.rows(
+        "UPDATE failed_tasks SET failed_at = now() - interval '1 day' WHERE subscription_id = %s",
+        ids[0],
+    )
+    groups = await database.read(failed_tasks.list_groups, zone=ZoneInfo("UTC"), limit=10)
+    assert [(one.stage, one.cause, one.count) for one in groups] == [
+        ("post", "answered 400 to …, bad: abc", 3),
+        ("address", "answered 404", 1),
+    ]
+    assert groups[0].days == (0, 0, 0, 0, 0, 1, 2)
+    wanted = FailedTaskFilter(stage="post", cause=groups[0].cause)
+    page = await database.read(failed_tasks.list_page, page=PageRequest(limit=10), wanted=wanted)
+    assert page.count == 3
+    assert (await all_again(database, wanted)).owed == 3
+    assert direct.value("SELECT count(*) FROM failed_tasks") == 1
+
+
+@ensureDeferred
+async def test_only_the_newest_failures_are_grouped(database: Database, direct: Arranged) -> None:
+    direct.failures(mothers(direct, 5))
+    (group,) = await database.read(failed_tasks.list_groups, zone=ZoneInfo("UTC"), limit=10, most=3)
+    assert group.count == 3

@@ -105,3 +105,17 @@ async def test_each_schedule_runs_by_its_own_zone(database: Database, direct: Ar
     }
     # On the second day, the clocks of Berlin were set forward.
     assert hours == {default: [6, 30], berlin: [7, 30], lost: []}
+
+
+@ensureDeferred
+async def test_the_runs_for_named_subscriptions_are_those_since_they_began(
+    database: Database, direct: Arranged
+) -> None:
+    daily = direct.schedule(minute="0", hour="8")
+    old, new = direct.subscriptions(2, direct.messageset("pregnancy", daily), daily)
+    direct.rows("UPDATE subscriptions SET created_at = '2020-01-01' WHERE id = %s", old)
+    direct.rows("UPDATE subscriptions SET created_at = %s WHERE id = %s", BEGAN, new)
+    until = BEGAN + timedelta(days=2)
+    named = await prepare(database, zones=ZONES, as_of=until, wanted=RunFilter(ids=[new]))
+    runs = direct.value("SELECT count(*) FROM schedule_runs WHERE search_id = %s", named.id)
+    assert (runs, named.size) == (2, 1)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 
@@ -421,7 +421,7 @@ async def test_of_administrators_who_are_changed_at_once_one_stays(
         assert direct.value("SELECT count(*) FROM users WHERE is_admin AND is_active") == 1
 
 
-def _changed_to(values: dict[str, bool]) -> Changes:
+def _changed_to(values: Mapping[str, bool | str]) -> Changes:
     return lambda _stored: Draft(values=values)
 
 

@@ -186,3 +186,28 @@ async def test_one_who_is_deleted_meanwhile_does_not_disturb_the_search(
         other.rows("COMMIT")
         (found,) = await searching
     assert found.subscription_id == stays
+
+
+@ensureDeferred
+async def test_the_list_is_filtered_by_set_and_by_how_far_behind(
+    database: Database, direct: Arranged
+) -> None:
+    schedule = direct.schedule()
+    near, far = (direct.messageset(name, schedule) for name in ("near", "far"))
+    for messageset, behind in ((near, 1), (far, 5)):
+        (mother,) = direct.subscriptions(1, messageset, schedule)
+        direct.rows(
+            "INSERT INTO behind_subscriptions (subscription_id, messages_behind,"
+            " current_messageset_id, current_sequence_number, expected_messageset_id,"
+            " expected_sequence_number) VALUES (%s, %s, %s, 1, %s, 2)",
+            *(mother, behind, messageset, messageset),
+        )
+
+    async def listed(**filters: int) -> list[str]:
+        page = await database.read(store.list_page, page=PageRequest(limit=9), **filters)
+        return [one.current_messageset_name for one in page.rows]
+
+    assert await listed() == ["far", "near"]
+    assert await listed(messageset_id=near) == ["near"]
+    assert await listed(at_least=2) == ["far"]
+    assert await listed(messageset_id=near, at_least=2) == []

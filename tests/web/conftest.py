@@ -14,8 +14,8 @@ from treq.client import HTTPClient
 from twisted.internet import reactor as global_reactor
 from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.resource import IResource
 
+from sbm.console.console import Console
 from sbm.model.scheduler_call import Scheduling as Mode
 from sbm.operations import users
 from sbm.runtime.wakeups import Wakeup, Wakeups
@@ -27,7 +27,7 @@ from sbm.web.http.passwords import Passwords
 
 reactor: Any = global_reactor
 
-Mount = Callable[[Database, Passwords], IResource]
+Mount = Callable[[Database, Passwords], Console]
 
 SCHEDULER_TOKEN = "scheduler-token"
 IDENTITY = "6fb30d6b-ba06-4964-825e-20f93388b9fe"
@@ -155,7 +155,12 @@ async def served(database_uri: str, media_root: Path, **options: Any) -> AsyncIt
     mount: Mount | None = options.pop("mount", None)
     if mount is not None:
         passwords = Passwords(database=database, reactor=reactor)
-        options |= {"passwords": passwords, "console": mount(database, passwords)}
+        mounted = mount(database, passwords)
+        options |= {
+            "passwords": passwords,
+            "console": mounted.resource(),
+            "upload_places": mounted.upload_places,
+        }
     site = build(
         database=database,
         scheduling=options.pop("scheduling", None) or a_scheduling(),

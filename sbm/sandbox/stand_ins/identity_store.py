@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from attrs import define, field, frozen
@@ -15,12 +16,19 @@ from sbm.sandbox.stand_ins.journal import Journal
 from sbm.sandbox.stand_ins.rest import (
     Refused,
     Response,
+    collection_url,
     json_object,
     new_app,
     not_found,
+    query,
     route,
     server_error,
 )
+
+# The page of a search, as the real service is set.
+PAGE_SIZE = 1000
+
+_BY_ADDRESS = "details__addresses__"
 
 
 @define(eq=False, kw_only=True)
@@ -55,6 +63,14 @@ class IdentityStore:
         except ValueError:
             raise KeyError(identity) from None
 
+    def identities(self) -> list[str]:
+        """All identities, in the order in which they were stored."""
+        return list(self._msisdns)
+
+    def with_msisdn(self, msisdn: str) -> list[str]:
+        """The identities with this number, in the order in which they were stored."""
+        return [identity for identity, number in self._msisdns.items() if number == msisdn]
+
     def __len__(self) -> int:
         """How many identities are stored."""
         return len(self._msisdns)
@@ -88,6 +104,30 @@ class IdentityStoreApp:
             raise server_error() from None
         results = [] if msisdn is None else [{"address": msisdn}]
         body = {"count": len(results), "next": None, "previous": None, "results": results}
+        return Response(body=body)
+
+    @route(app, "GET", "/identities/search/")
+    def search(self, request: Request) -> Response:
+        """The identities that have all of the addresses in the query, to the letter.
+
+        The real service takes every parameter but ``include_inactive`` for a filter, and answers
+        500 if there is no such field. So its own links to further pages, which have ``limit`` and
+        ``offset``, are answered 500, too.
+        """
+        wanted = {name: values[-1] for name, values in query(request).items()}
+        wanted.pop("include_inactive", None)
+        if not all(name.startswith(_BY_ADDRESS) for name in wanted):
+            raise server_error()
+        found = self.store.identities()
+        for name, address in wanted.items():
+            has_it = set(self.store.with_msisdn(address)) if name == _BY_ADDRESS + "msisdn" else ()
+            found = [identity for identity in found if identity in has_it]
+        more = None
+        if len(found) > PAGE_SIZE:
+            rest = {"limit": PAGE_SIZE, "offset": PAGE_SIZE, **wanted}
+            more = f"{collection_url(request, 'search')}?{urlencode(rest)}"
+        results = [_described(one, self.store.msisdn(one)) for one in found[:PAGE_SIZE]]
+        body = {"count": len(found), "next": more, "previous": None, "results": results}
         return Response(body=body)
 
     @route(app, "GET", "/identities/<identity>/")
