@@ -183,7 +183,8 @@ async def test_what_is_too_old_is_counted_again(site: Served, reader: Reader, to
 async def test_the_token_of_another_schedule_starts_nothing(site: Served, reader: Reader) -> None:
     other = await reader.get(f"/console/start/{TWICE_A_WEEK}/")
     fields = other.fields(button(other))
-    refused = await reader.post(HERE, **{**fields, "reason": "x"})
+    told: dict[str, Any] = {**fields, "reason": "x"}
+    refused = await reader.post(HERE, **told)
     assert refused.status == 409
     assert opened(site) == []
 
