@@ -102,13 +102,8 @@ async def perform(
 
     If it ``is_rehearsed``, ``propose`` has done it, and ``work`` only tells.
     """
-    keyed = _keyed(visit)
     try:
-        done, is_new = await visit.change(
-            partial(_once, visit=visit, keyed=keyed, propose=propose, work=work)
-        )
-    except HasChanged as error:
-        return _page(error.proposal, has_changed=True)
+        return await carry_out(visit, propose, work)
     except (Invalid, WrongValues) as error:
         told = error.problems if isinstance(error, WrongValues) else error.body
         if not isinstance(told, Mapping):
@@ -116,6 +111,17 @@ async def perform(
         errors = {name: [visit._(one) for one in told[name]] for name in told}
         proposal = await (visit.rehearse if is_rehearsed else visit.read)(propose)
         return _page(proposal, errors=errors, typed=visit.form)
+
+
+async def carry_out(visit: Visit, propose: Propose, work: Perform) -> View:
+    """The same for a form that shows by itself what is wrong; raises Invalid or WrongValues."""
+    keyed = _keyed(visit)
+    try:
+        done, is_new = await visit.change(
+            partial(_once, visit=visit, keyed=keyed, propose=propose, work=work)
+        )
+    except HasChanged as error:
+        return _page(error.proposal, has_changed=True)
     if is_new and done.then is not None:
         done.then()
     return View(

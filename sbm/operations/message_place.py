@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from sbm.model.content import BinaryContent, Message, MessageSet
-from sbm.model.content_summary import Standing
+from sbm.model.content_summary import StandingPeople
 from sbm.model.paging import PageRequest
 from sbm.operations.content import delete_message
 from sbm.store import binary_contents, messages, messagesets
@@ -32,7 +32,7 @@ class MessagePlace:
     others: Mapping[str, Message]
     files: Mapping[int, BinaryContent]
     readers: int
-    standing: Standing | None
+    standing: StandingPeople | None
 
     @property
     def version(self) -> str:
@@ -47,7 +47,7 @@ class MessagePlace:
 
 @frozen(kw_only=True)
 class Replacement:
-    """What some people get instead of a message that is deleted; see ``Standing``."""
+    """What some people get instead of a message that is deleted; see ``StandingPeople``."""
 
     number: int | None
     message_lang: str | None

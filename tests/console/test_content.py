@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -45,7 +46,8 @@ async def test_without_sets_it_says_what_to_do(site: Served, reader: Reader) -> 
 @pytest_twisted.ensureDeferred
 async def test_a_set_is_made_once_and_audited(site: Served, reader: Reader) -> None:
     page = await reader.get(f"{CONTENT}new/")
-    fields = page.fields("Make the message set") | {"short_name": "new.text", "reason": "more"}
+    fields: dict[str, Any] = page.fields("Make the message set")
+    fields |= {"short_name": "new.text", "reason": "more"}
 
     first = await reader.post(f"{CONTENT}new/", **fields)
     second = await reader.post(f"{CONTENT}new/", **fields)

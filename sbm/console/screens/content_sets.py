@@ -9,7 +9,7 @@ from attrs import field, frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console.actions import Done, Proposal, perform, sentence_of, show
+from sbm.console.actions import Done, Proposal, carry_out, perform, sentence_of, show
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.drafting import (
     SHOWN,
@@ -49,7 +49,7 @@ _NEW = "new"
 
 
 @frozen(kw_only=True)
-class _Listed:
+class _ListedSets:
     """A page of sets, and what their rows tell."""
 
     page: Page[MessageSet]
@@ -138,7 +138,7 @@ class ContentSets:
             return Done(sentence=told, place=f"{HOME}{made.id}/")
 
         try:
-            return await perform(visit, propose, work)
+            return await carry_out(visit, propose, work)
         except SHOWN as error:
             problems = problems_of(error, SCHEMA)
             return await self._form(visit, None, form_state(visit, values, _NEW, problems=problems))
@@ -163,7 +163,7 @@ class ContentSets:
             return Done(sentence=told, place=f"{HOME}{changed.id}/")
 
         try:
-            return await perform(visit, propose, work)
+            return await carry_out(visit, propose, work)
         except SHOWN as error:
             found = await visit.read(find_set, key=key)
             problems = problems_of(error, SCHEMA)
@@ -227,14 +227,14 @@ class ContentSets:
         )
 
 
-async def _read_page(transaction: Transaction, *, wanted: PageRequest) -> _Listed:
+async def _read_page(transaction: Transaction, *, wanted: PageRequest) -> _ListedSets:
     page = await messagesets.list_page(transaction, page=wanted)
     ids = [one.id for one in page.rows]
     told = await schedules.list_told_of(
         transaction, ids={one.default_schedule_id for one in page.rows}
     )
     everything = await messagesets.list_all(transaction)
-    return _Listed(
+    return _ListedSets(
         page=page,
         summaries=await messagesets.describe(transaction, ids=ids),
         names={one.id: one.short_name for one in everything},

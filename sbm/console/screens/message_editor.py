@@ -8,7 +8,7 @@ from attrs import frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console.actions import Done, Proposal, perform, sentence_of, show
+from sbm.console.actions import Done, Proposal, carry_out, perform, sentence_of, show
 from sbm.console.answering import Handler, PageNeeds, Pages
 from sbm.console.drafting import SHOWN, FormDraft, problems_of
 from sbm.console.screens.message_screen import (
@@ -118,7 +118,7 @@ class MessageEditor:
             return await self._write(transaction, visit, where, written)
 
         try:
-            return await perform(visit, propose, work)
+            return await carry_out(visit, propose, work)
         except HasConflict as error:
             return await conflict(visit, where, error)
         except WrongValues as error:
@@ -234,7 +234,7 @@ class MessageEditor:
                 place=f"/console/content/{where.key}/",
             )
 
-        return await perform(visit, propose, work)
+        return await perform(visit, propose, work, is_rehearsed=True)
 
 
 async def _propose_delete(transaction: Transaction, visit: Visit, where: PlaceKey) -> Proposal:

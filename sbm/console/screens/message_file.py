@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console.actions import Done, Proposal, perform, show
+from sbm.console.actions import Done, Proposal, carry_out, perform, show
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.drafting import SHOWN, problems_of
 from sbm.console.screens.message_screen import (
@@ -31,11 +31,11 @@ from sbm.operations.content import change_message, create_message
 from sbm.operations.drafts import Draft
 from sbm.operations.media_files import new_name
 from sbm.operations.message_place import MessagePlace, count_readers
-from sbm.operations.refusals import NoSuchRow, WrongValues
+from sbm.operations.refusals import CannotBeSent, NoSuchRow
 from sbm.store import binary_contents
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.bodies import Body
-from sbm.web.http.http_errors import NotStored
+from sbm.web.http.http_errors import Invalid, NotStored
 from sbm.web.http.uploads import StoredFile, UploadPlace, publish_with
 from sbm.web.resources.binary_contents import PART, SCHEMA
 from sbm.web.resources.messages import SCHEMA as MESSAGE_SCHEMA
@@ -98,7 +98,7 @@ class _Recording:
 
     async def record(self) -> View:
         """Do it once; raises _NotKept if the same form did it before, or nothing was done."""
-        view = await perform(self.visit, self.propose, self.work)
+        view = await carry_out(self.visit, self.propose, self.work)
         if not self.is_done:
             raise _NotKept(view)
         return view
@@ -175,7 +175,7 @@ class MessageFile:
 
         try:
             return await perform(visit, partial(_propose_remove, visit=visit, where=where), work)
-        except SHOWN as error:
+        except CannotBeSent as error:
             problems = problems_of(error, MESSAGE_SCHEMA)
             return await self._refused(visit, where, problems)
 
@@ -183,7 +183,7 @@ class MessageFile:
 def _file(visit: Visit) -> StoredFile:
     """The file of the form; raises Invalid."""
     if PART not in visit.files:
-        raise WrongValues({PART: [visit._("Choose a file.")]})
+        raise Invalid({PART: [visit._("Choose a file.")]})
     parsed = SCHEMA.read(Body(value={PART: visit.files[PART]}))
     parsed.check()
     file: StoredFile = parsed.values[PART]

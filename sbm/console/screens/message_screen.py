@@ -62,7 +62,7 @@ class MessageRules:
 
 
 @frozen(kw_only=True)
-class _Told:
+class _ToldPlace:
     place: MessagePlace
     versions: Sequence[MessageVersion]
 
@@ -217,7 +217,7 @@ def _stored(message: Message | None) -> dict[str, str]:
     }
 
 
-async def _read(transaction: Transaction, *, where: PlaceKey) -> _Told:
+async def _read(transaction: Transaction, *, where: PlaceKey) -> _ToldPlace:
     place = await find_place(transaction, where=where)
     versions = await ledger.list_versions(
         transaction,
@@ -226,7 +226,7 @@ async def _read(transaction: Transaction, *, where: PlaceKey) -> _Told:
         sequence_number=place.number,
         lang=place.lang,
     )
-    return _Told(place=place, versions=versions.rows)
+    return _ToldPlace(place=place, versions=versions.rows)
 
 
 async def _who(transaction: Transaction, *, message: Message | None) -> str | None:

@@ -10,7 +10,7 @@ from attrs import astuple, field, frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console.actions import Done, Proposal, perform, sentence_of, show
+from sbm.console.actions import Done, Proposal, carry_out, perform, sentence_of, show
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.cron_words import words
 from sbm.console.drafting import (
@@ -49,7 +49,7 @@ _EVERY_MORNING = dict.fromkeys(CRON_FIELDS, "*") | {"minute": "0", "hour": "8"}
 
 
 @frozen(kw_only=True)
-class _Listed:
+class _ListedSchedules:
     page: Page[Schedule]
     told: Mapping[int, ToldSchedule]
     summaries: Mapping[int, ScheduleSummary]
@@ -157,7 +157,7 @@ class ScheduleScreen:
         if "check" in visit.form:
             return await self._form(visit, None, form_state(visit, values, _NEW), is_checked=True)
         try:
-            return await perform(visit, propose, work)
+            return await carry_out(visit, propose, work)
         except SHOWN as error:
             problems = problems_of(error, SCHEMA)
             return await self._form(visit, None, form_state(visit, values, _NEW, problems=problems))
@@ -189,7 +189,7 @@ class ScheduleScreen:
         if "check" in visit.form:
             return await self._form(visit, found, state(), is_checked=True)
         try:
-            return await perform(visit, propose, work)
+            return await carry_out(visit, propose, work)
         except SHOWN as error:
             return await self._form(visit, found, state(problems=problems_of(error, SCHEMA)))
 
@@ -233,7 +233,7 @@ class ScheduleScreen:
             schema=SCHEMA, fields=values, method=method, user_id=visit.user.id, rules=self.rules
         )
 
-    def _shown(self, visit: Visit, schedule: Schedule, found: _Listed) -> ShownSchedule:
+    def _shown(self, visit: Visit, schedule: Schedule, found: _ListedSchedules) -> ShownSchedule:
         told, summary = found.told[schedule.id], found.summaries[schedule.id]
         zone = self.zones.of(schedule.time_zone)
         return ShownSchedule(
@@ -247,19 +247,19 @@ class ScheduleScreen:
         )
 
 
-async def _read_page(transaction: Transaction, *, wanted: PageRequest) -> _Listed:
+async def _read_page(transaction: Transaction, *, wanted: PageRequest) -> _ListedSchedules:
     return await _told(transaction, await schedules.list_page(transaction, page=wanted))
 
 
-async def _read_one(transaction: Transaction, *, key: str) -> _Listed:
+async def _read_one(transaction: Transaction, *, key: str) -> _ListedSchedules:
     found = await _find(transaction, key=key)
     return await _told(transaction, Page(rows=[found], count=1, more=False))
 
 
-async def _told(transaction: Transaction, page: Page[Schedule]) -> _Listed:
+async def _told(transaction: Transaction, page: Page[Schedule]) -> _ListedSchedules:
     ids = [one.id for one in page.rows]
     told = await schedules.list_told_of(transaction, ids=ids)
-    return _Listed(
+    return _ListedSchedules(
         page=page,
         told={one.id: one for one in told},
         summaries=await schedules.describe(transaction, ids=ids),
