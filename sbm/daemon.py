@@ -224,6 +224,9 @@ def _site(
         timezone=config.timezone,
         version=version("sbm"),
         media_url=config.media_url or "",
+        by=config.expectations,
+        zones=config.time_zones,
+        simulation=config.simulation,
         wakeups=shared.wakeups,
         undo_rules=UndoRules(
             max_text_length=config.simulation.rules.max_text_length,

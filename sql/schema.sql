@@ -562,8 +562,11 @@ CREATE TABLE public.ticks (
     after_ledger_id bigint DEFAULT public.last_ledger_id(),
     repetition uuid,
     skipped_by bigint[],
+    stopped_by text,
+    stopped_at timestamp with time zone,
     CONSTRAINT ticks_check CHECK (((source = 'single'::text) = (schedule_id IS NULL))),
     CONSTRAINT ticks_check1 CHECK (((source = 'single'::text) = (shard IS NOT NULL))),
+    CONSTRAINT ticks_check2 CHECK (((stopped_by IS NULL) = (stopped_at IS NULL))),
     CONSTRAINT ticks_source_check CHECK ((source = ANY (ARRAY['clock'::text, 'post-back'::text, 'single'::text]))),
     CONSTRAINT ticks_state_check CHECK ((state = ANY (ARRAY['expanding'::text, 'expanded'::text, 'missed'::text])))
 )
@@ -600,6 +603,8 @@ COMMENT ON COLUMN public.ticks.after_ledger_id IS 'The newest row of the ledger 
 COMMENT ON COLUMN public.ticks.repetition IS 'Of a moment for which the schedule was ticked before: makes the ids of its sends other ones.';
 
 COMMENT ON COLUMN public.ticks.skipped_by IS 'The pauses that skipped ticks when it was opened: members that they concern are skipped.';
+
+COMMENT ON COLUMN public.ticks.stopped_by IS 'The user who stopped it for good; null: nobody has.';
 
 CREATE FUNCTION public.is_too_old(tick public.ticks) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -859,13 +864,23 @@ CREATE FUNCTION public.may_expand(tick public.ticks) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
 -- Whether members of an open tick may be taken now: it is not held back, or all are skipped. A tick
--- that is slowed is expanded a little ahead only, and takes no room from others.
-SELECT was_skipped(tick.skipped_by, NULL)
-    OR hold_of(tick.id, tick.schedule_id, NULL) IS NULL
-       AND (NOT is_slowed(tick.id, tick.schedule_id)
-            OR (SELECT count(*) FROM (SELECT FROM sends
-                                       WHERE state = 'owed' AND queue_tick_id = tick.id
-                                       LIMIT 2000) waiting) < 2000)
+-- that is slowed is expanded a little ahead only, and takes no room from others. If an earlier tick
+-- of the schedule was stopped, this one waits until its sends are skipped: then those people are
+-- free.
+SELECT tick.stopped_by IS NOT NULL
+    OR NOT EXISTS (
+           SELECT FROM watched_ticks w JOIN ticks before ON before.id = w.tick_id
+            WHERE w.hold = 'stopped' AND before.schedule_id = tick.schedule_id
+              AND before.id < tick.id
+              AND (before.state = 'expanding'
+                   OR EXISTS (SELECT FROM sends
+                               WHERE sends.state = 'owed' AND queue_tick_id = before.id)))
+       AND (was_skipped(tick.skipped_by, NULL)
+            OR hold_of(tick.id, tick.schedule_id, NULL) IS NULL
+               AND (NOT is_slowed(tick.id, tick.schedule_id)
+                    OR (SELECT count(*) FROM (SELECT FROM sends
+                                               WHERE state = 'owed' AND queue_tick_id = tick.id
+                                               LIMIT 2000) waiting) < 2000))
 $$;
 
 CREATE FUNCTION public.member_send_id(moment text, subscription_id uuid) RETURNS uuid
@@ -1157,6 +1172,7 @@ SELECT CASE
        WHEN kind = 'move' THEN 'moved'
        WHEN reason = 'it was paused when the tick came' THEN 'paused'
        WHEN reason = 'it is older than max_age' THEN 'too-old'
+       WHEN outcome = 'skipped' AND reason LIKE 'stopped by %' THEN 'stopped'
        WHEN reason IN ('the tick before it was still being sent',
                        'a message is already owed to the subscription',
                        'a resend is already owed to the subscription',
@@ -1454,6 +1470,19 @@ SELECT CASE WHEN skipped_by IS NULL THEN false
                                  OR pauses.messageset_id = was_skipped.messageset_id)) END
 $$;
 
+CREATE FUNCTION public.was_stopped(of_tick bigint, stopper text, opened_at timestamp with time zone, member uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET enable_seqscan TO 'off'
+    AS $$
+-- Whether a member of a tick got nothing because this person stopped the tick.
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM ledger
+         WHERE ledger.subscription_id = member AND settled_at >= opened_at - interval '1 day'
+           AND tick_id = of_tick AND outcome = 'skipped' AND reason = 'stopped by ' || stopper);
+END
+$$;
+
 CREATE FUNCTION public.zone_of(schedule public.schedules) RETURNS text
     LANGUAGE sql STABLE
     AS $$
@@ -1642,6 +1671,47 @@ COMMENT ON COLUMN public.clock_readings.machine IS 'The machine since its last s
 COMMENT ON COLUMN public.clock_readings.lowest IS 'Unix time less uptime, in seconds: at least this, and at most highest.';
 
 COMMENT ON COLUMN public.clock_readings.jump_id IS 'The last of clock_jumps that was known then; 0: none.';
+
+CREATE TABLE public.console_links (
+    digest bytea NOT NULL,
+    user_id integer NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    CONSTRAINT console_links_digest_check CHECK ((octet_length(digest) = 32))
+);
+
+COMMENT ON TABLE public.console_links IS 'Links that log in once, as the sandbox prints one.';
+
+COMMENT ON COLUMN public.console_links.digest IS 'SHA-256 of the secret in the link, which is not stored.';
+
+CREATE TABLE public.console_sessions (
+    id bigint NOT NULL,
+    digest bytea NOT NULL,
+    user_id integer NOT NULL,
+    began_at timestamp with time zone DEFAULT now() NOT NULL,
+    used_at timestamp with time zone DEFAULT now() NOT NULL,
+    address text NOT NULL,
+    browser text NOT NULL,
+    CONSTRAINT console_sessions_digest_check CHECK ((octet_length(digest) = 32))
+);
+
+COMMENT ON TABLE public.console_sessions IS 'Who is logged in to the console. To revoke one is to delete it.';
+
+COMMENT ON COLUMN public.console_sessions.digest IS 'SHA-256 of the secret in the cookie, which is not stored.';
+
+COMMENT ON COLUMN public.console_sessions.used_at IS 'Right to the minute.';
+
+COMMENT ON COLUMN public.console_sessions.address IS 'From which address the user logged in.';
+
+COMMENT ON COLUMN public.console_sessions.browser IS 'As the browser calls itself.';
+
+ALTER TABLE public.console_sessions ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME public.console_sessions_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
 
 CREATE TABLE public.content_changes (
     messageset_id integer NOT NULL,
@@ -2801,7 +2871,7 @@ CREATE TABLE public.watched_ticks (
     held_at timestamp with time zone,
     released_at timestamp with time zone,
     released_by text,
-    CONSTRAINT watched_ticks_hold_check CHECK ((hold = ANY (ARRAY['braked'::text, 'canary'::text])))
+    CONSTRAINT watched_ticks_hold_check CHECK ((hold = ANY (ARRAY['braked'::text, 'canary'::text, 'stopped'::text])))
 );
 
 COMMENT ON TABLE public.watched_ticks IS 'Ticks with a brake or a canary.';
@@ -2850,6 +2920,15 @@ ALTER TABLE ONLY public.clock_jumps
 
 ALTER TABLE ONLY public.clock_readings
     ADD CONSTRAINT clock_readings_pkey PRIMARY KEY (machine);
+
+ALTER TABLE ONLY public.console_links
+    ADD CONSTRAINT console_links_pkey PRIMARY KEY (digest);
+
+ALTER TABLE ONLY public.console_sessions
+    ADD CONSTRAINT console_sessions_digest_key UNIQUE (digest);
+
+ALTER TABLE ONLY public.console_sessions
+    ADD CONSTRAINT console_sessions_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY public.content_changes
     ADD CONSTRAINT content_changes_pkey PRIMARY KEY (messageset_id, lang);
@@ -3063,6 +3142,10 @@ CREATE INDEX behind_subscriptions_current ON public.behind_subscriptions USING b
 CREATE INDEX behind_subscriptions_expected ON public.behind_subscriptions USING btree (expected_messageset_id);
 
 CREATE INDEX behind_subscriptions_newest ON public.behind_subscriptions USING btree (created_at DESC, id DESC);
+
+CREATE INDEX console_links_user_id ON public.console_links USING btree (user_id);
+
+CREATE INDEX console_sessions_user_id ON public.console_sessions USING btree (user_id);
 
 CREATE INDEX deliveries_undelivered_messageset ON ONLY public.deliveries USING btree (messageset_id, settled_at, ledger_id) WHERE (NOT delivered);
 
@@ -3354,6 +3437,12 @@ ALTER TABLE ONLY public.behind_subscriptions
 
 ALTER TABLE ONLY public.behind_subscriptions
     ADD CONSTRAINT behind_subscriptions_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES public.subscriptions(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.console_links
+    ADD CONSTRAINT console_links_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.console_sessions
+    ADD CONSTRAINT console_sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.content_changes
     ADD CONSTRAINT content_changes_messageset_id_fkey FOREIGN KEY (messageset_id) REFERENCES public.messagesets(id) ON DELETE CASCADE;

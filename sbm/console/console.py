@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -27,6 +28,8 @@ from sbm.console.screens.help_pages import HelpPages
 from sbm.console.screens.helpdesk import Helpdesk
 from sbm.console.screens.helpdesk_actions import HelpdeskActions, HelpdeskUndo
 from sbm.console.screens.intake_account import IntakeAccount
+from sbm.console.screens.lagging import Lagging
+from sbm.console.screens.lagging_actions import LaggingActions
 from sbm.console.screens.login import Login
 from sbm.console.screens.message_editor import MessageEditor
 from sbm.console.screens.message_file import MessageFile, upload_place
@@ -36,12 +39,19 @@ from sbm.console.screens.schedule_screen import ScheduleScreen
 from sbm.console.screens.sends_control import SendsControl
 from sbm.console.screens.session_pages import SessionPages
 from sbm.console.screens.set_clone import SetClone
+from sbm.console.screens.start import Start
+from sbm.console.screens.tick_actions import TickActions
+from sbm.console.screens.tick_pages import TickPages
 from sbm.console.screens.today import Today
 from sbm.console.screens.token_pages import TokenPages
+from sbm.console.screens.trouble import Trouble
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit, go_to
 from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.durations import TickGrace
+from sbm.model.simulation import SimulationSettings
+from sbm.model.tick_times import Expectations
 from sbm.model.time_zones import TimeZones
 from sbm.model.timeline import PlanClock
 from sbm.model.user import MAX_TOKENS
@@ -61,6 +71,9 @@ DEFAULT_RULES = UndoRules()
 SCREENS: Mapping[str, type[Any]] = {
     "": Login,
     "/": Today,
+    "/start": Start,
+    "/ticks": TickPages,
+    "/ticks/<key>": TickActions,
     "/operations": Operations,
     "/operations/pauses": SendsControl,
     "/help": HelpPages,
@@ -78,6 +91,9 @@ SCREENS: Mapping[str, type[Any]] = {
     "/people": Helpdesk,
     "/people/<identity>/<subscription>": HelpdeskActions,
     "/people/<identity>/undo": HelpdeskUndo,
+    "/behind": Lagging,
+    "/behind/do": LaggingActions,
+    "/trouble": Trouble,
 }
 
 
@@ -146,6 +162,9 @@ def build(
     timezone: ZoneInfo,
     version: str,
     media_url: str = "",
+    by: Expectations | None = None,
+    zones: TimeZones | None = None,
+    simulation: SimulationSettings | None = None,
     wakeups: Wakeups | None = None,
     identity_store: IdentityStore | None = None,
     undo_rules: UndoRules = DEFAULT_RULES,
@@ -159,10 +178,13 @@ def build(
     ``wakeups`` are woken after the commit of work for the pipeline. Changes are undone by the
     ``undo_rules``, and a user has at most ``max_tokens`` live tokens. ``clock`` says what makes the
     ticks. A text that is sent has at most ``max_text_length`` characters. ``can_store``: there is a
-    folder for files. The ``identity_store`` finds people by their numbers.
+    folder for files. The ``identity_store`` finds people by their numbers. ``by`` and ``zones`` say
+    when ticks are due, and ``simulation`` has the settings that decide what is sent.
     """
     media = urlsplit(media_url)
     files = StaticFiles()
+    by = by or Expectations(mode="builtin", time_zone=timezone, grace=TickGrace(timedelta(hours=1)))
+    zones = zones or TimeZones(default=timezone)
     wakeups = wakeups or Wakeups.of(database.reactor)
     throttle = Throttle(reactor=database.reactor)
     clock = clock or PlanClock(mode="builtin", zones=TimeZones(default=timezone))
@@ -184,7 +206,16 @@ def build(
                 throttle=throttle,
                 telemetry=telemetry,
             ),
-            "/": Today(pages=pages),
+            "/": Today(pages=pages, by=by, zones=zones, telemetry=telemetry),
+            "/start": Start(
+                pages=pages,
+                by=by,
+                zones=zones,
+                settings=simulation or SimulationSettings(),
+                wakeups=wakeups,
+            ),
+            "/ticks": TickPages(pages=pages),
+            "/ticks/<key>": TickActions(pages=pages, wakeups=wakeups),
             "/operations": Operations(pages=pages, telemetry=telemetry),
             "/operations/pauses": SendsControl(pages=pages, wake=wakeups.pauses.wake),
             "/help": HelpPages(pages=pages),
@@ -200,6 +231,16 @@ def build(
             "/content/<key>/<number>/<lang>": MessageEditor(pages=pages, rules=messages),
             "/content/<key>/<number>/<lang>/file": MessageFile(pages=pages, rules=messages),
             "/people": Helpdesk(pages=pages, clock=clock, identity_store=identity_store),
+            "/behind": Lagging(pages=pages),
+            "/behind/do": LaggingActions(
+                pages=pages,
+                zones=clock.zones,
+                wake_sends=wakeups.sends.wake,
+                wake_tasks=wakeups.tasks.wake,
+            ),
+            "/trouble": Trouble(
+                pages=pages, wake_sends=wakeups.sends.wake, wake_tasks=wakeups.tasks.wake
+            ),
             "/people/<identity>/<subscription>": HelpdeskActions(
                 pages=pages,
                 clock=clock,

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from attrs import field, frozen
+from babel import Locale
 from babel.dates import format_datetime, format_time, format_timedelta
 from babel.numbers import format_decimal, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -86,7 +87,9 @@ class Shown:
 
     def share(self, value: float, digits: int = 0) -> str:
         """A part of one, as a percentage."""
-        pattern = f"#,##0.{'0' * digits}%" if digits else None
+        pattern = Locale.parse(self.language).percent_formats[None].pattern
+        if digits:
+            pattern = pattern.replace("0", f"0.{'0' * digits}", 1)
         return format_percent(value, format=pattern, locale=self.language)
 
     def moment(self, value: datetime | None) -> Markup | str:

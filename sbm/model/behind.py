@@ -17,6 +17,7 @@ class BehindSubscription:
 
     id: int
     subscription_id: UUID
+    identity: str
     messages_behind: int
     current_messageset_id: int
     current_messageset_name: str

@@ -26,6 +26,7 @@ class FailedTask:
     stage: Stage
     reason: str
     subscription_id: UUID
+    identity: str
     initiated_at: datetime
 
 

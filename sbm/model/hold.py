@@ -13,7 +13,8 @@ from attrs import frozen
 #   hours: it is outside the hours of their schedule or message set
 #   braked: too many messages of their tick were refused or failed
 #   canary: the first messages of their tick have gone out, and a person has to look
-HoldReason = Literal["paused", "hours", "braked", "canary"]
+#   stopped: a person has stopped their tick for good, and they are being skipped
+HoldReason = Literal["paused", "hours", "braked", "canary", "stopped"]
 
 HOLDS: tuple[HoldReason, ...] = get_args(HoldReason)
 
@@ -22,7 +23,33 @@ HOLD_SENTENCES: Mapping[HoldReason, str] = {
     "hours": "it waits for its hours",
     "braked": "its tick was stopped by its brake, and waits for a person",
     "canary": "its tick waits for a person after its first messages",
+    "stopped": "its tick was stopped for good, and it is being skipped",
 }
+
+
+@frozen(kw_only=True)
+class TickLimits:
+    """After how many messages a tick waits for a person, and what stops it.
+
+    It stops if more than ``brake_percent`` of at least ``brake_after`` sends were refused or
+    failed.
+    """
+
+    canary: int | None = None
+    brake_percent: int | None = None
+    brake_after: int | None = None
+
+
+@frozen(kw_only=True)
+class WatchedTick(TickLimits):
+    """A tick with limits: how many of its sends were counted, and whether it is held back."""
+
+    posted: int
+    failed: int
+    hold: HoldReason | None
+    held_at: datetime | None
+    released_at: datetime | None
+    released_by: str | None
 
 
 @frozen(kw_only=True)

@@ -24,6 +24,7 @@ SENT: tuple[LedgerOutcome, ...] = ("sent", "adopted", "dry-run")
 REASON_KINDS: Mapping[str, str] = {
     "paused": "it was paused when the tick came",
     "too-old": "it was too late for the message",
+    "stopped": "a person stopped the tick",
     "already-owed": "another message was still being sent to the person",
     "completed": "the subscription was completed",
     "inactive": "the subscription was not active",

@@ -47,6 +47,12 @@ class OpenTick:
         return self.triggers if not share else max(self.triggers, round(self.triggers / share))
 
     @property
+    def per_second(self) -> float | None:
+        """How many of its sends were settled in a second, up to now; None: none were."""
+        took = (self.now - self.created_at).total_seconds()
+        return self.settled / took if self.settled and took > 0 else None
+
+    @property
     def expected_end(self) -> datetime | None:
         """When it is settled if it goes on as fast as up to now; None: that cannot be said yet."""
         took = (self.now - self.created_at).total_seconds()

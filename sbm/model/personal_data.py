@@ -344,17 +344,17 @@ USER_TABLES = (
     ),
     PersonalTable(
         name="ticks",
-        key="opened_by; expanded_up_to: the id of a subscription",
-        purpose="who sent a schedule by a request, and how far it is expanded",
+        key="opened_by, stopped_by; expanded_up_to: the id of a subscription",
+        purpose="who sent a schedule by a request or stopped it, and how far it is expanded",
         retention=_LEDGER,
         forgotten="the place before takes its place",
         subscriber=("expanded_up_to",),
-        user=("opened_by",),
+        user=("opened_by", "stopped_by"),
         other=(
             *("id", "source", "state", "schedule_id", "due_at", "shard"),
             *("triggers", "created_at", "expanded_at", "checked_at", "is_checked_off", "missing"),
             *("snapshot", "follows", "follows_beyond", "outcomes", "counted_at"),
-            *("after_ledger_id", "repetition", "skipped_by"),
+            *("after_ledger_id", "repetition", "skipped_by", "stopped_at"),
         ),
     ),
     PersonalTable(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 from uuid import UUID
 
@@ -27,7 +27,8 @@ class Tick:
     ``triggers`` and ``live`` were counted together, just now. ``outcomes`` counts the ended sends
     by outcome, at ``counted_at``; it is None if they were not counted yet. ``follows`` is the tick
     before it, if that tick still had live sends. ``source`` is a Source, or "single". ``hold`` says
-    why it is held back, None if it is not.
+    why it is held back, None if it is not. ``stopped_by`` is who stopped it for good, if somebody
+    did.
     """
 
     id: int
@@ -45,6 +46,19 @@ class Tick:
     outcomes: Mapping[str, int] | None
     counted_at: datetime | None
     hold: HoldReason | None = None
+    stopped_by: str | None = None
+    stopped_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything of it can still be sent or skipped."""
+        return self.state == "expanding" or self.live > 0
+
+    @property
+    def members(self) -> int:
+        """About how many members it has; while it is being expanded, this is an estimate."""
+        share = share_up_to(self.expanded_up_to) if self.state == "expanding" else 0.0
+        return max(self.triggers, round(self.triggers / share)) if share else self.triggers
 
     @property
     def settled(self) -> int:
@@ -57,3 +71,26 @@ class Tick:
         if self.state == "expanding":
             return round(share_up_to(self.expanded_up_to), 4)
         return 1.0 if self.state == "expanded" else 0.0
+
+
+@frozen(kw_only=True)
+class UnsentCount:
+    """How many sends of a tick ended in the same way, without a message."""
+
+    tick_id: int
+    outcome: str
+    stage: str
+    reason_kind: str
+    count: int
+
+
+@frozen(kw_only=True)
+class TicksOfOneDay:
+    """How many sends all ticks of a day have asked for, and how many of them were sent.
+
+    ``sent`` is of the last count, and without those that were asked for single subscriptions.
+    """
+
+    day: date
+    asked_for: int
+    sent: int

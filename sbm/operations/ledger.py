@@ -24,6 +24,7 @@ SERVED: tuple[tuple[str, ...], ...] = (
     ("outcome",),
     ("outcome", "stage"),
     ("outcome", "tick"),
+    ("outcome", "tick", "stage", "reason_kind"),
     ("outcome", "messageset"),
     ("reason_kind",),
     ("delivered",),

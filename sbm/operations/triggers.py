@@ -37,8 +37,8 @@ async def open_simulated_tick(
     opened_by: str,
     token: UUID,
     rules: SimulationRules,
-) -> None:
-    """Open a tick if it does what was simulated.
+) -> int:
+    """Open a tick if it does what was simulated; returns its id.
 
     Raises NoSuchRow, SimulationUnknown, or WorldHasChanged if the results have changed by more than
     the simulation allows. The tick is judged after it was opened: so it is the very one that would
@@ -58,6 +58,7 @@ async def open_simulated_tick(
     allowed = kept.allowed_change * sum(count for *_, count in kept.counts) // 100
     if differing > allowed:
         raise WorldHasChanged(changed=differing, allowed=allowed, simulated=kept.counts, now=now)
+    return tick_id
 
 
 async def stop_calls_for_schedule(

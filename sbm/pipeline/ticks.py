@@ -40,7 +40,8 @@ class Expansion:
     """Owes a send to each member of the open ticks: a chunk at a time, one tick after the other.
 
     A chunk that cannot be expanded is divided until the member that makes it fail is alone. The
-    trigger of that member ends as failed.
+    trigger of that member ends as failed. The owed sends of a tick that a person has stopped are
+    skipped first: the next tick of its schedule waits for that.
     """
 
     _database: Transactions
@@ -49,12 +50,14 @@ class Expansion:
 
     def __attrs_post_init__(self) -> None:
         self._last_turn = 0
+        self._skipped = 0
 
     async def one_pass(self) -> int:
         """Expand one chunk, if there is room for it; ``owed`` is called when a send is owed."""
+        self._skipped = 0
         chunk = await self._expand_what_can_be()
         if chunk is None:
-            return 0
+            return self._skipped
         self._last_turn = chunk.tick_id
         if chunk.is_first:
             self._log.info(
@@ -105,7 +108,8 @@ class Expansion:
         )
 
     async def _expand(self, transaction: Transaction, limit: int) -> ticks.Chunk | None:
-        if not await ticks.has_room(transaction, most=MOST_WAITING):
+        self._skipped = await ticks.skip_stopped(transaction, limit=CHUNK)
+        if self._skipped or not await ticks.has_room(transaction, most=MOST_WAITING):
             return None
         return await ticks.expand(transaction, limit=limit, after=self._last_turn)
 

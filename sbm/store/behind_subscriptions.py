@@ -41,6 +41,11 @@ async def find(transaction: Transaction, *, behind_id: int) -> BehindSubscriptio
     return await transaction.maybe(QUERIES.find_one_behind, BehindSubscription, id=behind_id)
 
 
+async def forget(transaction: Transaction, *, ids: Sequence[UUID]) -> None:
+    """Take these off the list of the last search."""
+    await transaction.execute(QUERIES.forget_behind, ids=list(ids))
+
+
 async def search(
     transaction: Transaction, *, search_id: int, after: UUID, limit: int
 ) -> UUID | None:

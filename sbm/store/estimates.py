@@ -59,8 +59,13 @@ async def read_week(
     None if not all these days were estimated: the estimates that exist may be days old.
     """
     days = days_ahead(await clock.now(transaction), zone)
-    found = dict(await transaction.many(QUERIES.sum_estimates, _day, days=days))
+    found = await sum_days(transaction, days=days)
     return days[0], found if len(found) == len(days) else None
+
+
+async def sum_days(transaction: Transaction, *, days: Iterable[date]) -> dict[date, int]:
+    """How many subscriptions are sent to on each of these days, as far as that was estimated."""
+    return dict(await transaction.many(QUERIES.sum_estimates, _day, days=list(days)))
 
 
 async def list_page(

@@ -33,6 +33,10 @@ async def list_rows(
     filters = asdict(wanted)
     await planning.read_in_order(transaction)
     del filters["delivered"], filters["identity"], filters["subscription_id"]
+    for name in ("stage", "reason_kind"):
+        filters[f"{name}_in_tick"] = None
+        if wanted.tick_id is not None:
+            filters[f"{name}_in_tick"], filters[name] = filters[name], None
     return await transaction.many(
         QUERIES.list_ledger, LedgerEntry, **filters, **_window(limit, after)
     )

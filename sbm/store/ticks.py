@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ from attrs import frozen
 
 from sbm.model.cron import RULE_VERSION, Cron
 from sbm.model.paging import Page, PageRequest
-from sbm.model.tick import Source, Tick
+from sbm.model.tick import Source, Tick, TicksOfOneDay, UnsentCount
 from sbm.store import lost_sends, planning
 from sbm.store.paging import read_page
 from sbm.store.postgres.statements import load
@@ -112,6 +112,20 @@ async def expand(transaction: Transaction, *, limit: int, after: int = 0) -> Chu
         triggers=row.triggers,
         owed=owed,
     )
+
+
+async def stop(transaction: Transaction, *, tick_id: int, stopped_by: str) -> bool:
+    """Stop a tick of a schedule for good; False if it was stopped before, or does not exist.
+
+    What is left of it is skipped by ``skip_stopped`` and ``expand``.
+    """
+    found = await transaction.maybe(QUERIES.stop_tick, int, tick_id=tick_id, stopped_by=stopped_by)
+    return found is not None
+
+
+async def skip_stopped(transaction: Transaction, *, limit: int) -> int:
+    """Skip up to ``limit`` owed sends of a tick that was stopped; returns how many."""
+    return await transaction.execute(QUERIES.skip_stopped_sends, limit=limit)
 
 
 async def find_stale(
@@ -243,6 +257,23 @@ async def list_page(
 async def find(transaction: Transaction, *, tick_id: int) -> Tick | None:
     """The tick with this id, if there is one, of any source."""
     return await transaction.maybe(QUERIES.find_tick, Tick, id=tick_id, most=COUNTED_AT_ONCE)
+
+
+async def count_unsent(transaction: Transaction, *, ids: Iterable[int]) -> list[UnsentCount]:
+    """What was not sent of these ticks, the largest numbers of each tick first.
+
+    Of each tick, COUNTED_AT_ONCE rows of the ledger are counted at most.
+    """
+    return await transaction.many(
+        QUERIES.count_unsent, UnsentCount, ids=list(ids), most=COUNTED_AT_ONCE
+    )
+
+
+async def sum_days(
+    transaction: Transaction, *, since: datetime, zone: ZoneInfo
+) -> list[TicksOfOneDay]:
+    """What the ticks have asked for on each day of this zone since a moment; each with a tick."""
+    return await transaction.many(QUERIES.sum_days, TicksOfOneDay, since=since, time_zone=zone.key)
 
 
 async def delete_old(transaction: Transaction, *, months_kept: int, limit: int) -> int:

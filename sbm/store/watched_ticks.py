@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sbm.model.hold import HeldTick, HoldReason
+from sbm.model.hold import HeldTick, HoldReason, TickLimits, WatchedTick
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.transaction import Transaction
 
@@ -12,6 +12,25 @@ QUERIES = load("watched_ticks")
 async def list_held(transaction: Transaction) -> list[HeldTick]:
     """The ticks that are held back, oldest first."""
     return await transaction.many(QUERIES.list_held_ticks, HeldTick)
+
+
+async def find(transaction: Transaction, *, tick_id: int) -> WatchedTick | None:
+    """The brake and the canary of a tick, if it has any, or was stopped."""
+    return await transaction.maybe(QUERIES.find_watched_tick, WatchedTick, tick_id=tick_id)
+
+
+async def limit(transaction: Transaction, *, tick_id: int, limits: TickLimits) -> None:
+    """Give a tick that was opened just now these limits, whatever its schedule has."""
+    if limits == TickLimits():
+        await transaction.execute(QUERIES.leave_unwatched, tick_id=tick_id)
+        return
+    await transaction.execute(
+        QUERIES.watch_otherwise,
+        tick_id=tick_id,
+        canary=limits.canary,
+        brake_percent=limits.brake_percent,
+        brake_after=limits.brake_after,
+    )
 
 
 async def release(

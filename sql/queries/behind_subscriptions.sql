@@ -3,7 +3,7 @@
 -- expected path of a subscription.
 
 -- columns:
-behind.id, subscription_id, messages_behind, current_messageset_id,
+behind.id, subscription_id, s.identity, messages_behind, current_messageset_id,
 reached.short_name AS current_messageset_name, current_sequence_number, expected_messageset_id,
 expected.short_name AS expected_messageset_name, expected_sequence_number, behind.created_at
 
@@ -18,6 +18,7 @@ SELECT id, created_at FROM behind_subscriptions
 -- shown:
 SELECT {columns} FROM page
   JOIN behind_subscriptions behind ON behind.id = page.id
+  JOIN subscriptions s ON s.id = subscription_id
   JOIN messagesets reached ON reached.id = current_messageset_id
   JOIN messagesets expected ON expected.id = expected_messageset_id;
 
@@ -25,9 +26,14 @@ SELECT {columns} FROM page
 -- reads
 -- One of them.
 SELECT {columns} FROM behind_subscriptions behind
+  JOIN subscriptions s ON s.id = subscription_id
   JOIN messagesets reached ON reached.id = current_messageset_id
   JOIN messagesets expected ON expected.id = expected_messageset_id
  WHERE behind.id = %(id)s;
+
+-- name: forget_behind :exec
+-- These were repaired: they leave the list before the next search.
+DELETE FROM behind_subscriptions WHERE subscription_id = ANY(%(ids)s::uuid[]);
 
 -- name: find_behind :maybe
 -- Look at the next %(limit)s subscriptions after this id, active or not, and record which of those

@@ -12,7 +12,9 @@ l.id, l.settled_at, l.send_id, l.tick_id, l.kind, l.outcome, l.stage, l.reason,
 -- name: list_ledger :many
 -- reads
 -- The next rows that match: of all, a tick, a message, an outcome that is not "sent", or a kind of
--- reason. Such outcomes and reasons have partial indexes, whose condition is repeated here.
+-- reason. Such outcomes and reasons have partial indexes, whose condition is repeated here. Within a
+-- tick, stages and reasons are compared in a way that no index has: the index of the tick finds few
+-- rows, and those of stages and reasons might find those of years.
 WITH page AS MATERIALIZED (
     SELECT * FROM ledger
      WHERE settled_at <= %(from_settled_at)s
@@ -26,6 +28,8 @@ WITH page AS MATERIALIZED (
       [AND stage = %(stage)s]
       [AND outcome NOT IN ('sent', 'adopted', 'dry-run')
        AND reason_kind(kind, outcome, stage, reason) = %(reason_kind)s]
+      [AND stage || '' = %(stage_in_tick)s]
+      [AND reason_kind(kind, outcome, stage, reason) || '' = %(reason_kind_in_tick)s]
       [AND settled_at >= %(settled_after)s]
       [AND settled_at <= %(settled_before)s]
      ORDER BY settled_at DESC, id DESC LIMIT %(limit)s

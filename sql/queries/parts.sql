@@ -5,10 +5,10 @@
 -- If a tick of the last hour is still being sent (it is being expanded, or some of its sends are
 -- owed or claimed), this tick follows the latest such tick, and the members of that one are not owed
 -- a second send. Older ticks are late because of an incident, and do not prevent the sends that are
--- due now. Ticks that only skip the members of an earlier tick, which was sent meanwhile, do not
--- prevent them, either: a member of such a tick is not skipped again. Otherwise, if ticks came
--- faster than they can be expanded, they would follow each other for ever, and nothing would be
--- sent. (The latest ticks are read: as many as come in an hour, if one comes every second. The time
+-- due now. Those that a person has stopped do not, either; and neither do ticks that only skip the
+-- members of an earlier tick, which was sent meanwhile: a member of such a tick is not skipped
+-- again. Otherwise, if ticks came faster than they can be expanded, they would follow each other for
+-- ever, and nothing would be sent. (The latest ticks are read: as many as come in an hour, if one comes every second. The time
 -- of a tick is corrected by later jumps of the clock, as clock_shift does: else a tick of a clock
 -- that was wrong by a day could count as one of the last hour for a day. The correction is written
 -- out here, as there are many ticks.) If a time is still in the future, it was written by a wrong
@@ -17,13 +17,13 @@
 -- this one. The ids of the sends follow from the moment of the tick: if one of the latest ticks has
 -- the same moment, a repetition makes them other ones.
 latest AS MATERIALIZED (
-    SELECT id, state, due_at, created_at, follows, follows_beyond FROM ticks
+    SELECT id, state, due_at, created_at, follows, follows_beyond, stopped_by FROM ticks
      WHERE schedule_id = %(schedule_id)s AND source <> 'single'
      ORDER BY id DESC LIMIT 3600
 ), recent AS MATERIALIZED (
     SELECT id, state = 'expanding' AS is_expanding, follows, follows_beyond
       FROM latest
-     WHERE state <> 'missed'
+     WHERE state <> 'missed' AND stopped_by IS NULL
        AND created_at + (SELECT COALESCE(sum(size), interval '0') FROM clock_jumps
                           WHERE last_tick_id >= latest.id
                             AND NOT latest.created_at BETWEEN earliest_at AND seen_at)
@@ -63,10 +63,10 @@ this.*, covered_below(this.snapshot) AS covered_below,
            COALESCE(LEAST(this.due_at, this.created_at) <= installation.ask_first_until, false)
                AS is_doubted,
            before.snapshot AS before_snapshot, before.created_at AS before_created_at,
-           before.skipped_by AS before_skipped_by,
+           before.skipped_by AS before_skipped_by, before.stopped_by AS before_stopped_by,
            covered_below(before.snapshot) AS before_covered_below,
            beyond.snapshot AS beyond_snapshot, beyond.created_at AS beyond_created_at,
-           beyond.skipped_by AS beyond_skipped_by,
+           beyond.skipped_by AS beyond_skipped_by, beyond.stopped_by AS beyond_stopped_by,
            covered_below(beyond.snapshot) AS beyond_covered_below,
            EXISTS (SELECT FROM schedules WHERE id = this.schedule_id AND max_age IS NOT NULL)
            OR EXISTS (SELECT FROM messagesets WHERE max_age IS NOT NULL) AS has_max_age
@@ -93,12 +93,20 @@ schedule_id = (SELECT schedule_id FROM tick) AND active AND NOT completed AND pr
                                (SELECT before_created_at FROM tick),
                                s.joined_xid, s.joined_at, s.created_at))
            AND NOT was_skipped((SELECT before_skipped_by FROM tick), s.messageset_id)
+           AND NOT ((SELECT before_stopped_by FROM tick) IS NOT NULL
+                    AND was_stopped((SELECT follows FROM tick),
+                                    (SELECT before_stopped_by FROM tick),
+                                    (SELECT before_created_at FROM tick), s.id))
            AND NOT ((SELECT beyond_created_at FROM tick) IS NOT NULL
                     AND (COALESCE(s.joined_xid, '0') < (SELECT beyond_covered_below FROM tick)
                          OR tick_covers((SELECT beyond_snapshot FROM tick),
                                         (SELECT beyond_created_at FROM tick),
                                         s.joined_xid, s.joined_at, s.created_at))
-                    AND NOT was_skipped((SELECT beyond_skipped_by FROM tick), s.messageset_id))
+                    AND NOT was_skipped((SELECT beyond_skipped_by FROM tick), s.messageset_id)
+                    AND NOT ((SELECT beyond_stopped_by FROM tick) IS NOT NULL
+                             AND was_stopped((SELECT follows_beyond FROM tick),
+                                             (SELECT beyond_stopped_by FROM tick),
+                                             (SELECT beyond_created_at FROM tick), s.id)))
            AND NOT ((SELECT has_max_age FROM tick) AND EXISTS (
                         SELECT FROM ledger
                          WHERE ledger.subscription_id = s.id
@@ -117,6 +125,10 @@ is_settled OR is_paused OR is_spared OR is_too_old OR is_live
 -- part: was_paused
 -- Why a tick owes a member no send because of a pause.
 'it was paused when the tick came'
+
+-- part: why_stopped
+-- Why a tick that a person has stopped owes nothing to a member; the name follows.
+'stopped by '
 
 -- part: why_skipped
 -- Why a tick does not owe its member a send.
@@ -221,14 +233,18 @@ EXISTS (SELECT FROM messages m
 -- because of two ticks before it is not looked at; those have all come in one hour.)
 SELECT waiting.schedule_id, waiting.snapshot, waiting.created_at, waiting.expanded_up_to,
            waiting.skipped_by, before.snapshot AS before_snapshot,
-           before.created_at AS before_created_at, before.skipped_by AS before_skipped_by
+           before.created_at AS before_created_at, before.skipped_by AS before_skipped_by,
+           before.id AS before_id, before.stopped_by AS before_stopped_by
       FROM ticks waiting LEFT JOIN ticks before ON before.id = waiting.follows
-     WHERE waiting.state = 'expanding'
+     WHERE waiting.state = 'expanding' AND waiting.stopped_by IS NULL
 
 -- part: is_live
 -- Whether the subscription s is owed a message, or will be as soon as a tick of "waiting" is
--- expanded; "live" is its send.
+-- expanded; "live" is its send. What is owed by a tick that a person has stopped will be skipped.
 live.id IS NOT NULL
+          AND NOT (live.state = 'owed'
+                   AND live.queue_tick_id = ANY(ARRAY(SELECT tick_id FROM watched_ticks
+                                                       WHERE hold = 'stopped')))
        OR EXISTS (SELECT FROM waiting)
           AND EXISTS (SELECT FROM waiting
                        WHERE waiting.schedule_id = s.schedule_id AND s.id > expanded_up_to
@@ -238,7 +254,10 @@ live.id IS NOT NULL
                          AND (before_created_at IS NULL
                               OR NOT tick_covers(before_snapshot, before_created_at, s.joined_xid,
                                                  s.joined_at, s.created_at)
-                              OR was_skipped(before_skipped_by, s.messageset_id))) AS is_live
+                              OR was_skipped(before_skipped_by, s.messageset_id)
+                              OR before_stopped_by IS NOT NULL
+                                 AND was_stopped(before_id, before_stopped_by,
+                                                 before_created_at, s.id))) AS is_live
 
 -- part: failure_cause
 -- Why a failed task has failed, without what differs from person to person: long numbers and ids.

@@ -59,19 +59,20 @@ SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding' AND may_expand(ticks)
 -- nor leaves one out. The data of the tick are those of the row as it was locked: another daemon
 -- may have expanded it further since this statement began. A tick that is held back is not
 -- expanded, so its members wait here, unless all of them are skipped: a pause that skips ticks was
--- in force when the tick came. Members of the tick that it follows that were skipped in this way, or
--- because it was too old, are not skipped again. If the database went back after the tick was due
--- (is_doubted), the Message Sender has to be asked about the sends first; a member whose send of
--- this tick is in the ledger already, because it was found at the Message Sender, is skipped.
+-- in force when the tick came, or a person has stopped it. Members of the tick that it follows that
+-- were skipped in this way, or because it was too old, are not skipped again. If the database went
+-- back after the tick was due (is_doubted), the Message Sender has to be asked about the sends
+-- first; a member whose send of this tick is in the ledger already, because it was found at the
+-- Message Sender, is skipped.
 WITH behind_last AS MATERIALIZED (
     SELECT id, schedule_id, due_at, repetition, snapshot, created_at, expanded_up_to, follows,
-           follows_beyond, skipped_by, COALESCE(is_too_old(ticks), false) AS is_too_old
+           follows_beyond, skipped_by, stopped_by, COALESCE(is_too_old(ticks), false) AS is_too_old
       FROM ticks
      WHERE state = 'expanding' AND may_expand(ticks) AND id > %(after)s
      ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 ), first_of_all AS MATERIALIZED (
     SELECT id, schedule_id, due_at, repetition, snapshot, created_at, expanded_up_to, follows,
-           follows_beyond, skipped_by, COALESCE(is_too_old(ticks), false) AS is_too_old
+           follows_beyond, skipped_by, stopped_by, COALESCE(is_too_old(ticks), false) AS is_too_old
       FROM ticks
      WHERE state = 'expanding' AND may_expand(ticks)
        AND NOT EXISTS (SELECT FROM behind_last)
@@ -99,14 +100,17 @@ WITH behind_last AS MATERIALIZED (
                        queue_messageset_id)
     SELECT send_id, 'next', 'tick', id, identity, tick_id, schedule_id, messageset_id
       FROM members
-     WHERE NOT is_spared AND NOT is_settled AND NOT is_paused AND NOT is_too_old ORDER BY id
+     WHERE NOT is_spared AND NOT is_settled AND NOT is_paused AND NOT is_too_old
+       AND (SELECT stopped_by FROM tick) IS NULL
+     ORDER BY id
         ON CONFLICT (subscription_id, kind) DO NOTHING
     RETURNING id, subscription_id
 ), skipped AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, lang)
     SELECT gen_random_uuid(), tick_id, 'next', 'skipped', 'trigger',
-           {why_skipped},
+           CASE WHEN is_settled OR (SELECT stopped_by FROM tick) IS NULL THEN {why_skipped}
+                ELSE {why_stopped} || (SELECT stopped_by FROM tick) END,
            id, identity, messageset_id, lang
       FROM members WHERE NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)
 ), expansion AS (
@@ -125,6 +129,45 @@ RETURNING ticks.id AS tick_id, expansion.triggers, (SELECT count(*) FROM owed) A
           tick.schedule_id, tick.due_at, tick.expanded_up_to AS after, expansion.last AS up_to,
           tick.expanded_up_to = '00000000-0000-0000-0000-000000000000' AS is_first,
           pg_notify('sbm_sends', '');
+
+-- name: stop_tick :maybe
+-- A person stops a tick for good. From now on, nothing of it is claimed, and skip_stopped_sends and
+-- expand_tick skip what is left. No row: it is stopped already.
+WITH stopped AS (
+    UPDATE ticks SET stopped_by = %(stopped_by)s, stopped_at = now()
+     WHERE id = %(tick_id)s AND source <> 'single' AND stopped_by IS NULL
+    RETURNING id
+), held AS (
+    INSERT INTO watched_ticks (tick_id, hold, held_at) SELECT id, 'stopped', now() FROM stopped
+        ON CONFLICT (tick_id) DO UPDATE SET hold = 'stopped', held_at = now()
+)
+SELECT id, pg_notify('sbm_ticks', '') FROM stopped;
+
+-- name: skip_stopped_sends :exec
+-- Skip up to %(limit)s owed sends of a tick that a person has stopped, and say so in the ledger. Those
+-- that a daemon is claiming are stepped over: they go on. A send of it that is given back later is
+-- owed again, and so it is skipped then. (The sends are deleted by their ids, as the table has no
+-- good statistics.)
+WITH tick AS MATERIALIZED (
+    SELECT ticks.id, stopped_by FROM watched_ticks w JOIN ticks ON ticks.id = w.tick_id
+     WHERE w.hold = 'stopped'
+       AND EXISTS (SELECT FROM sends WHERE sends.state = 'owed' AND queue_tick_id = ticks.id
+                   OFFSET 0)
+     ORDER BY ticks.id LIMIT 1
+), owed AS MATERIALIZED (
+    SELECT id FROM sends WHERE state = 'owed' AND queue_tick_id = (SELECT id FROM tick)
+     LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), skipped AS (
+    DELETE FROM sends WHERE id = ANY(ARRAY(SELECT id FROM owed)) RETURNING sends.*
+)
+INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
+                    messageset_id, lang, attempts, owed_at, first_attempt_at, actor)
+SELECT skipped.id, tick_id, kind, 'skipped', 'trigger', {why_stopped} || tick.stopped_by,
+       subscription_id, skipped.identity, s.messageset_id, s.lang, attempt, owed_at,
+       first_attempt_at, actor
+  FROM tick CROSS JOIN skipped
+  LEFT JOIN LATERAL (
+       SELECT messageset_id, lang FROM subscriptions WHERE id = subscription_id OFFSET 0) s ON true;
 
 -- name: withdraw_sends :exec
 -- Of the sends that this transaction has just owed to members of a tick, with subscriptions after
@@ -260,13 +303,46 @@ DELETE FROM ticks
               AND NOT EXISTS (SELECT FROM sends WHERE sends.tick_id = ticks.id)
             ORDER BY id LIMIT %(limit)s);
 
+-- name: count_unsent :many
+-- reads
+-- What was not sent of each of these ticks, by outcome, stage and kind of reason. Of each tick,
+-- %(most)s rows are counted at most.
+SELECT ticks.id AS tick_id, outcome, stage, reason_kind, count
+  FROM ticks CROSS JOIN LATERAL (
+       SELECT outcome, stage, reason_kind(kind, outcome, stage, reason) AS reason_kind,
+              count(*) AS count
+         FROM (SELECT kind, outcome, stage, reason FROM ledger
+                WHERE tick_id = ticks.id AND outcome NOT IN ('sent', 'adopted', 'dry-run')
+                  AND settled_at >= (SELECT LEAST(ticks.created_at + clock_reach(ticks.id), now())
+                                            - interval '1 day')
+                LIMIT %(most)s) unsent
+        GROUP BY 1, 2, 3) counted
+ WHERE ticks.id = ANY(%(ids)s::bigint[])
+ ORDER BY ticks.id, count DESC, outcome, stage, reason_kind;
+
+-- name: sum_days :many
+-- reads
+-- How many sends the ticks of each day have asked for since a moment, and how many of them were sent
+-- when the outcomes were last counted. Those of single subscriptions are only in the first number.
+SELECT (at AT TIME ZONE %(time_zone)s)::date AS day, sum(triggers)::bigint AS asked_for,
+       sum(sent)::bigint AS sent
+  FROM (SELECT created_at AS at, triggers,
+               COALESCE((outcomes ->> 'sent')::bigint, 0)
+               + COALESCE((outcomes ->> 'adopted')::bigint, 0)
+               + COALESCE((outcomes ->> 'dry-run')::bigint, 0) AS sent
+          FROM ticks WHERE source <> 'single' AND created_at >= %(since)s
+         UNION ALL
+        SELECT due_at, triggers, 0 FROM ticks WHERE source = 'single' AND due_at >= %(since)s)
+       ticks_of_days
+ GROUP BY 1 ORDER BY 1;
+
 -- name: list_schedule_ticks :many
 -- reads
 -- page: id DESC
 -- A page of the ticks of whole schedules, newest first, with the numbers of their live sends: one
 -- pass over the sends, which are few, serves the page.
 SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
-       created_at, expanded_at, outcomes, counted_at
+       created_at, expanded_at, outcomes, counted_at, stopped_by, stopped_at
   FROM ticks
  WHERE source <> 'single'
   [AND schedule_id = %(schedule_id)s]
@@ -296,7 +372,8 @@ WITH tick AS (
       FROM ticks WHERE id = %(id)s
 )
 SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
-       created_at, expanded_at, (SELECT count(*) FROM sends WHERE tick_id = tick.id) AS live,
+       created_at, expanded_at, stopped_by, stopped_at,
+       (SELECT count(*) FROM sends WHERE tick_id = tick.id) AS live,
        CASE WHEN is_counted_now
             THEN (SELECT COALESCE(jsonb_object_agg(outcome, rows), '{}') FROM (
                       SELECT outcome, count(*) AS rows FROM ledger

@@ -776,3 +776,21 @@ async def test_what_succeeds_at_the_second_try_or_was_given_up_is_no_failure(far
     with pytest.raises(HeldBack):
         await client.post("a", body={}, begin=lambda: False)
     assert told == []
+
+
+@ensureDeferred
+async def test_how_long_each_complete_answer_took_is_told(far: Far) -> None:
+    took: list[float] = []
+    client = ServiceClient(
+        reactor=reactor, address=far.address(), timeout=TIMEOUT, took=took.append
+    )
+    for status in (200, 503):
+        far.says(answer(status, b"{}"))
+        await client.get("a")
+    assert len(took) == 2
+    assert all(0 <= seconds < TIMEOUT.total_seconds() for seconds in took)
+    far.reply = lambda line: line.transport.loseConnection()
+    with pytest.raises(Unavailable):
+        await client.get("a")
+    assert len(took) == 2
+    await client.stopService()

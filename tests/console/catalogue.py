@@ -7,9 +7,10 @@ translation. ``--add FILE`` takes translations from another catalogue first.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from io import BytesIO
 from pathlib import Path
 
 from babel.messages.catalog import Catalog, Message
@@ -41,8 +42,11 @@ HEADER = """\
 # The texts of the console of sbm, in {language}.
 # ``python -m tests.console.catalogue`` writes this file; translations are edited here."""
 
-# The same at each run: what has changed is in the history of the file.
-_MADE = datetime(2026, 1, 1, tzinfo=timezone.utc)
+# What Babel knows has a form of its own for millions, which no text here needs.
+PLURALS = {"fr": "nplurals=2; plural=(n > 1);"}
+
+# The lines of the header that say something. The history of the file has the rest.
+_KEPT = re.compile(rb'"(Language|Plural-Forms|MIME-Version|Content-T[a-z-]+):')
 
 
 def texts() -> Catalog:
@@ -78,12 +82,9 @@ def made_again(language: str, known: Catalog) -> Catalog:
         locale=language,
         project="sbm",
         header_comment=HEADER.format(language=LANGUAGES[language]),
-        creation_date=_MADE,
-        revision_date=_MADE,
-        last_translator="",
-        language_team="",
         fuzzy=False,
     )
+    catalogue.mime_headers = [("Plural-Forms", PLURALS[language])]
     for message in sorted(_messages(texts()), key=lambda message: _key(message).casefold()):
         old = known.get(message.id, message.context)
         string = old.string if old is not None and not old.fuzzy else ""
@@ -116,8 +117,11 @@ def _is_translated(message: Message) -> bool:
 def write(catalogue: Catalog, path: Path) -> None:
     """Store a catalogue."""
     path.parent.mkdir(exist_ok=True)
-    with path.open("wb") as file:
-        write_po(file, catalogue, width=96, ignore_obsolete=True)
+    written = BytesIO()
+    write_po(written, catalogue, width=96, ignore_obsolete=True)
+    head, between, rest = written.getvalue().partition(b"\n\n")
+    lines = [line for line in head.split(b"\n") if line[:1] != b'"' or _KEPT.match(line)]
+    path.write_bytes(b"\n".join(lines) + between + rest)
 
 
 def main(arguments: list[str]) -> None:

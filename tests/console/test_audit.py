@@ -25,8 +25,10 @@ def change(direct: Arranged, *statements: str, actor: str = "bob", request: str 
     return int(direct.value("SELECT max(id) FROM audit"))
 
 
-TO_ZULU = f"UPDATE subscriptions SET lang = 'zul_ZA' WHERE id = '{THANDIS_SUBSCRIPTION}'"
+TO_ZULU = "UPDATE subscriptions SET lang = 'zul_ZA' WHERE id = "
+TO_ZULU += repr(str(THANDIS_SUBSCRIPTION))
 SETS = "UPDATE messagesets SET label = label || ' of 2027'"
+BACK = "UPDATE messagesets SET label = replace(label, ' of 2027', '')"
 
 
 @ensureDeferred
@@ -84,7 +86,7 @@ async def test_a_filter_that_makes_no_sense_is_refused(reader: Reader, query: st
 @ensureDeferred
 async def test_it_is_paged(site: Served, reader: Reader) -> None:
     for number in range(3):
-        change(site.direct, *[SETS] * 10, request=f"r{number}")
+        change(site.direct, *[SETS, BACK] * 5, request=f"r{number}")
     first = await reader.get(PLACE)
     ids = [row[0] for row in first.rows()[1:]]
     second = await reader.get(first.links()["Further"])

@@ -145,7 +145,9 @@ async def test_a_request_that_made_a_subscription_tells_how_it_is_now(
 ) -> None:
     entry = received(site, "created", subscription=THANDIS_SUBSCRIPTION)
     page = await reader.get(f"{PLACE}{entry}/")
-    assert page.says("in eng_ZA. Its next message is number 2. It is active.")
+    assert page.says(
+        "A subscription to “pregnancy.text” in eng_ZA. Its next message is number 2. It is active."
+    )
     site.direct.rows("DELETE FROM subscriptions WHERE id = %s", THANDIS_SUBSCRIPTION)
     assert (await reader.get(f"{PLACE}{entry}/")).says("Its subscription was deleted since.")
     assert (await reader.get(f"{PLACE}99/")).status == 404

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 from pytest_twisted import ensureDeferred
@@ -128,7 +129,7 @@ async def test_there_is_a_list_of_topics_and_no_other_topic(reader: Reader) -> N
     assert (await reader.get("/console/help/cooking/")).status == 404
 
 
-async def pause(reader: Reader, **choices: str) -> None:
+async def pause(reader: Reader, **choices: Any) -> None:
     page = await reader.submit(await reader.get(f"{PLACE}pauses/new/"), **choices)
     assert page.heading == "Pause sends"
     await reader.submit(page, "Pause", reason="wrong texts")

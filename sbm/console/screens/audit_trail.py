@@ -231,8 +231,15 @@ def _shown(entry: AuditEntry, *, is_open: bool = False, done: str | None = None)
 
 
 def _names(entry: AuditEntry) -> list[str]:
-    """The columns that an entry has values of."""
-    return list(dict.fromkeys((*(entry.before or {}), *(entry.after or {}))))
+    """The columns that an entry tells of; of an update, those that differ.
+
+    An entry may also have others, which must still be current if it is undone.
+    """
+    before, after = entry.before or {}, entry.after or {}
+    names = dict.fromkeys((*before, *after))
+    if entry.operation != "update":
+        return list(names)
+    return [name for name in names if before.get(name) != after.get(name)]
 
 
 def _changed(entry: AuditEntry, *, is_open: bool) -> list[ChangedField]:

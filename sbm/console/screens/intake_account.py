@@ -18,7 +18,6 @@ from sbm.console.asked import around, day_asked, rows_asked
 from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.intake import (
-    LONGEST_PERIOD,
     OUTCOMES,
     IntakeCount,
     IntakeDay,
@@ -29,7 +28,7 @@ from sbm.model.intake import (
 from sbm.model.subscription import Subscription
 from sbm.model.user import PEOPLE_READ
 from sbm.operations.refusals import NoSuchRow
-from sbm.store import audit, intake, subscriptions
+from sbm.store import audit, intake, messagesets, subscriptions
 from sbm.store.intake import IntakeFilter
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.http_errors import Invalid
@@ -164,19 +163,23 @@ async def _read_entry(
     if found is None:
         raise NoSuchRow
     subscription: Subscription | None = None
+    set_name = ""
     if found.subscription_id is not None:
         subscription = await subscriptions.find(transaction, subscription_id=found.subscription_id)
+    if subscription is not None:
+        messageset = await messagesets.find(transaction, messageset_id=subscription.messageset_id)
+        set_name = "" if messageset is None else messageset.short_name
     return View(
         template="intake_entry.html",
         values={
             "entry": found,
+            "set_name": set_name,
             "told": _told(found, is_open=is_open),
             "is_open": is_open,
             "subscription": subscription,
             "in_audit": f"/console/audit/?{urlencode({'request_id': found.request_id})}"
             if found.request_id and visit.user.may("administer")
             else None,
-            "longest": LONGEST_PERIOD.days,
         },
     )
 

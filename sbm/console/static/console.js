@@ -1,10 +1,11 @@
 // Small helps. Every page works without them.
 "use strict";
 
-// A form that is being sent is not sent again by a second click. (The server would do it once.)
+// A form that is being sent is not sent again by a second click. (The server would do it once.) After
+// a download, the page stays: such a form can be sent again.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.method !== "post") return;
+  if (form.method !== "post" || form.hasAttribute("data-again")) return;
   if (form.dataset.sent) {
     event.preventDefault();
     return;

@@ -134,6 +134,9 @@ _ROW = one_object(
     }
 )
 
+# The names of the columns, in their order.
+COLUMNS: tuple[str, ...] = tuple(_ROW["properties"])
+
 
 def shown(entry: LedgerEntry) -> dict[str, Any]:
     """A row as clients see it."""
@@ -253,7 +256,7 @@ class Ledger:
         """
         flow = Flow()
         with flow.of(request):
-            request.write(csv_lines([list(_ROW["properties"])]).encode("utf-8"))
+            request.write(csv_lines([COLUMNS]).encode("utf-8"))
             try:
                 async for rows in operation.pages(
                     self.endpoint.database, wanted=wanted, first=first

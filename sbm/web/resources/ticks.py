@@ -97,8 +97,12 @@ _ROW = one_object(
         "held": said(
             nullable(TEXT | {"enum": list(HOLDS)}),
             "Why it is held back: `paused`; `hours`: outside the hours of its schedule; `braked` or"
-            " `canary`: until a person releases it; null: it is not.",
+            " `canary`: until a person releases it; `stopped`: for good; null: it is not.",
         ),
+        "stopped_by": said(
+            nullable(TEXT), "The user who stopped it for good: what was left of it is skipped."
+        ),
+        "stopped_at": said(nullable(MOMENT), "When it was stopped."),
     }
 )
 
@@ -128,6 +132,8 @@ def shown(request: ApiRequest, tick: Tick) -> dict[str, Any]:
             "counted_at": None if tick.counted_at is None else instant(tick.counted_at),
         },
         "held": tick.hold,
+        "stopped_by": tick.stopped_by,
+        "stopped_at": None if tick.stopped_at is None else instant(tick.stopped_at),
     }
 
 

@@ -71,6 +71,8 @@ async def test_a_tick_tells_who_opened_it_and_how_far_it_has_come(
             "counted_at": opened["progress"]["counted_at"],
         },
         "held": None,
+        "stopped_by": None,
+        "stopped_at": None,
     }
     await api.database.transact(ticks.expand, limit=3)
     under_way = (await api.get(f"{PATH}1/")).json

@@ -1,0 +1,35 @@
+"""What many pages show at the same time is read once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import DeferredLock
+
+Read = TypeVar("Read")
+
+# How old what was read may be, in seconds.
+FRESH_SECONDS = 1.0
+
+
+@define(eq=False, kw_only=True)
+class SharedReading(Generic[Read]):
+    """What ``read`` returns, at most FRESH_SECONDS old by the clock of ``reactor``."""
+
+    _reactor: Any
+    _read: Callable[[], Awaitable[Read]]
+    _found: tuple[float, Read] | None = field(default=None, init=False)
+    _lock: DeferredLock = field(factory=DeferredLock, init=False)
+
+    async def get(self) -> Read:
+        """Read it, unless it was read just now, or is being read."""
+        await self._lock.acquire()
+        try:
+            now = float(self._reactor.seconds())
+            if self._found is None or now - self._found[0] > FRESH_SECONDS:
+                self._found = now, await self._read()
+            return self._found[1]
+        finally:
+            self._lock.release()
