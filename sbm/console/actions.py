@@ -102,8 +102,9 @@ async def perform(
 
     If it ``is_rehearsed``, ``propose`` has done it, and ``work`` only tells.
     """
+    keyed = _keyed(visit)
     try:
-        return await carry_out(visit, propose, work)
+        return await _carry_out(visit, keyed, propose, work)
     except (Invalid, WrongValues) as error:
         told = error.problems if isinstance(error, WrongValues) else error.body
         if not isinstance(told, Mapping):
@@ -115,7 +116,10 @@ async def perform(
 
 async def carry_out(visit: Visit, propose: Propose, work: Perform) -> View:
     """The same for a form that shows by itself what is wrong; raises Invalid or WrongValues."""
-    keyed = _keyed(visit)
+    return await _carry_out(visit, _keyed(visit), propose, work)
+
+
+async def _carry_out(visit: Visit, keyed: KeyedRequest, propose: Propose, work: Perform) -> View:
     try:
         done, is_new = await visit.change(
             partial(_once, visit=visit, keyed=keyed, propose=propose, work=work)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from sbm.console.actions import seen_as
 from tests.console.conftest import Served
 from tests.console.content import EMPTY, MOTHERS, NURSES, THANDI, THANDIS_SUBSCRIPTION
 from tests.console.reader import Reader
@@ -339,11 +340,19 @@ async def test_each_form_needs_its_permission(
 async def test_an_editor_who_may_not_publish_writes_only_what_nobody_gets(site: Served) -> None:
     editor = site.reader("content.edit")
 
-    used = await editor.submit(await editor.get(AT), "Save", text_content="x")
+    page = await editor.get(AT)
+    assert page.says("To change it, you need the permission content.publish.")
+    assert not page.main.all("button", text="Save")
+    fields: dict[str, Any] = page.fields("Count") | {"text_content": "x"}
+    used = await editor.post(AT, **fields)
+    missing = await editor.post(MISSING, **(fields | {"version": "", "seen": seen_as("")}))
+    deleted = await editor.get(f"{AT}delete/")
     page = await editor.get(f"/console/content/{NURSES}/1/eng_ZA/")
     unused = await editor.submit(page, "Save", text_content="x")
-    deleted = await editor.get(f"{AT}delete/")
 
-    assert used.status == deleted.status == 403
+    assert used.status == missing.status == 403
+    assert used.says("it needs content.publish")
+    assert deleted.says("To change it, you need the permission content.publish.")
+    assert not deleted.main.all("button")
     assert unused.done
     assert "week 2" in text_at(site)

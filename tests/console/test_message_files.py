@@ -169,8 +169,13 @@ async def test_a_foreign_form_uploads_nothing(
 async def test_an_editor_who_may_not_publish_uploads_only_where_nobody_is(site: Served) -> None:
     editor = site.reader("content.edit")
 
-    used = await editor.submit(await editor.get(AT), "Upload", files=PICTURE)
+    fields: dict[str, Any] = (await site.reader().get(AT)).fields("Upload")
+    page = await editor.get(AT)
+    assert not page.main.all("button", text="Upload")
+    fields["secret"] = page.fields()["secret"]
+    used = await editor.post(f"{AT}file/", files=PICTURE, **fields)
     assert used.status == 403
+    assert used.says("it needs content.publish")
     assert names(site) == []
     page = await editor.get(f"/console/content/{NURSES}/1/eng_ZA/")
     unused = await editor.submit(page, "Upload", files=PICTURE)

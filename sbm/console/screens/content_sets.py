@@ -29,6 +29,7 @@ from sbm.console.screens.set_fields import (
     read_options,
     schedule_words,
     set_fields,
+    why_blocked,
 )
 from sbm.console.visit import View, Visit
 from sbm.model.content import CONTENT_TYPES, NEXT, MessageSet
@@ -207,14 +208,16 @@ class ContentSets:
 
     async def _form(self, visit: Visit, found: MessageSet | None, state: FormState) -> View:
         options = await visit.read(read_options)
-        people = 0
+        people, blocked = 0, ""
         if found is not None:
             people = (await visit.read(messagesets.describe, ids=[found.id]))[found.id].people
+            blocked = await visit.read(_why_blocked, visit=visit, messageset_id=found.id)
         return View(
             template="content_set_form.html",
             values={
                 "found": found,
                 "people": people,
+                "blocked": blocked,
                 "state": state,
                 "fields": set_fields(visit, state, options),
             },
@@ -260,7 +263,7 @@ async def _propose_delete(transaction: Transaction, *, visit: Visit, key: str) -
     if followed:
         told = visit._("These sets have no next set then: %(names)s.")
         sentences.append(told % {"names": ", ".join(followed)})
-    objection = ""
+    objection = await _why_blocked(transaction, visit=visit, messageset_id=found.id)
     if await messagesets.find_users(transaction, messageset_id=found.id):
         objection = visit._(
             "Subscriptions use this set, so it cannot be deleted. Completed ones count, too."
@@ -275,6 +278,12 @@ async def _propose_delete(transaction: Transaction, *, visit: Visit, key: str) -
         undo=visit._("An administrator can undo it in the audit."),
         objection=objection,
         is_dangerous=True,
+    )
+
+
+async def _why_blocked(transaction: Transaction, *, visit: Visit, messageset_id: int) -> str:
+    return await why_blocked(
+        transaction, visit=visit, is_under_way=messagesets.is_under_way, row_id=messageset_id
     )
 
 

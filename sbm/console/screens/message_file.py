@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console.actions import Done, Proposal, carry_out, perform, show
+from sbm.console.actions import Done, Proposal, carry_out, perform, seen_as, show
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.drafting import SHOWN, problems_of
 from sbm.console.screens.message_screen import (
@@ -23,6 +23,7 @@ from sbm.console.screens.message_screen import (
     editor,
     find_place,
     hold_version,
+    why_unreachable,
 )
 from sbm.console.visit import View, Visit
 from sbm.model.content import Message
@@ -71,9 +72,12 @@ class _Recording:
         """What the form carries: the version of the message."""
         place = await hold_version(transaction, visit=self.visit, where=self.where)
         return Proposal(
-            title="",
-            button="",
+            title=self.visit._("Upload the file again"),
+            button=self.visit._("Upload"),
             sentences=[],
+            objection=self.visit._("The form is not that of this page. Choose the file again.")
+            if self.visit.form.get("seen") != seen_as(place.version)
+            else "",
             count=0,
             back=self.where.base,
             seen=(place.version,),
@@ -87,12 +91,12 @@ class _Recording:
         file = await binary_contents.create(transaction, content=self.name)
         message = await _put(transaction, self.visit, self.rules, place, file.id)
         await check_reach(transaction, visit=self.visit, message=message)
-        readers = await count_readers(transaction, message=message)
+        readers = await count_readers(transaction, place=place)
         self.is_done = True
         told = self.visit.counted(
             "The file was saved. %(num)s person gets the message next.",
             "The file was saved. %(num)s people get the message next.",
-            readers,
+            readers.get_it,
         )
         return Done(sentence=told, place=self.where.base)
 
@@ -219,6 +223,7 @@ async def _propose_remove(transaction: Transaction, *, visit: Visit, where: Plac
     place = await find_place(transaction, where=where)
     if place.file_name(place.message) is None:
         raise NoSuchRow
+    readers = await count_readers(transaction, place=place)
     told = {"number": place.number, "lang": place.lang, "name": place.messageset.short_name}
     return Proposal(
         title=visit._("Remove the file of message %(number)s in %(lang)s of “%(name)s”") % told,
@@ -227,13 +232,14 @@ async def _propose_remove(transaction: Transaction, *, visit: Visit, where: Plac
             visit.counted(
                 "%(num)s person gets this message next, without the file.",
                 "%(num)s people get this message next, without the file.",
-                place.readers,
+                readers.get_it,
             ),
             visit._("The file stays at its address: messages that were sent link to it."),
         ],
-        count=place.readers,
+        count=readers.get_it,
         back=where.base,
         seen=(place.version,),
         undo=visit._("An administrator can undo it in the audit."),
+        objection=await why_unreachable(transaction, visit=visit, place=place),
         needs_reason=False,
     )

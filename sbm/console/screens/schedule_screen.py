@@ -24,7 +24,7 @@ from sbm.console.drafting import (
 from sbm.console.form_fields import FormState
 from sbm.console.id_pages import neighbours, window
 from sbm.console.screens.schedule_fields import given_schedule, schedule_fields, ticks_of
-from sbm.console.screens.set_fields import form_state, schedule_words
+from sbm.console.screens.set_fields import form_state, schedule_words, why_blocked
 from sbm.console.visit import View, Visit
 from sbm.model.content import Schedule
 from sbm.model.content_summary import ScheduleSummary
@@ -207,9 +207,10 @@ class ScheduleScreen:
     async def _form(
         self, visit: Visit, found: Schedule | None, state: FormState, *, is_checked: bool = False
     ) -> View:
-        people = 0
+        people, blocked = 0, ""
         if found is not None:
             people = (await visit.read(schedules.describe, ids=[found.id]))[found.id].people
+            blocked = await visit.read(_why_blocked, visit=visit, schedule_id=found.id)
         cron = Cron.read(**{name: state.values.get(name, "*") for name in CRON_FIELDS})
         zone = self.zones.of(state.values.get("time_zone") or None)
         now = datetime.now(timezone.utc)
@@ -218,6 +219,7 @@ class ScheduleScreen:
             values={
                 "found": found,
                 "people": people,
+                "blocked": blocked,
                 "state": state,
                 "fields": schedule_fields(visit, state),
                 "checked": is_checked,
@@ -294,7 +296,7 @@ def _propose_change(visit: Visit, found: Schedule, values: Mapping[str, str]) ->
 async def _propose_delete(transaction: Transaction, *, visit: Visit, key: str) -> Proposal:
     found = await _find(transaction, key=key)
     summary = (await schedules.describe(transaction, ids=[found.id]))[found.id]
-    objection = ""
+    objection = await _why_blocked(transaction, visit=visit, schedule_id=found.id)
     if summary.messagesets:
         told = visit._("These sets have it as their default: %(names)s. So it cannot be deleted.")
         objection = told % {"names": ", ".join(summary.messagesets)}
@@ -312,6 +314,12 @@ async def _propose_delete(transaction: Transaction, *, visit: Visit, key: str) -
         undo=visit._("An administrator can undo it in the audit."),
         objection=objection,
         is_dangerous=True,
+    )
+
+
+async def _why_blocked(transaction: Transaction, *, visit: Visit, schedule_id: int) -> str:
+    return await why_blocked(
+        transaction, visit=visit, is_under_way=schedules.is_under_way, row_id=schedule_id
     )
 
 
