@@ -41,6 +41,7 @@ from sbm.sending import (
     POLL_SECONDS,
     Sending,
     SharedParts,
+    asking_for_people,
     pause_watch,
     question_lease,
     sending_services,
@@ -67,8 +68,6 @@ LONGEST_DELAY = timedelta(hours=1)
 METRICS_TIMEOUT = RequestTimeout(timedelta(seconds=5))
 # The lease of a task covers several requests to the vendor, one after the other.
 VENDOR_TIMEOUT = RequestTimeout(timedelta(seconds=30))
-# Somebody waits for the page of a person.
-PERSON_TIMEOUT = RequestTimeout(timedelta(seconds=5))
 
 
 def assemble(
@@ -122,7 +121,7 @@ def assemble(
     telemetry.gate = shared.gate
     token_uses = TokenUses(reactor=reactor)
     sending = _no_sending(shared) if role == "api" else sending_services(shared, listeners)
-    people = None if role == "pipeline" else _asking_for_people(shared)
+    people = None if role == "pipeline" else asking_for_people(shared)
     site = (
         _probes(shared) if role == "pipeline" else _site(shared, served, role, token_uses, people)
     )
@@ -191,18 +190,6 @@ def _probes(shared: SharedParts) -> BoundedSite:
     """What a daemon without the API answers."""
     return probes.build(
         database=shared.database, telemetry=shared.telemetry, version=version("sbm")
-    )
-
-
-def _asking_for_people(shared: SharedParts) -> ServiceClient:
-    """The client with which the console finds people: it shares no connections with the sends."""
-    config = shared.config
-    return ServiceClient(
-        reactor=shared.reactor,
-        address=config.identity_store,
-        timeout=min(config.request_timeout, PERSON_TIMEOUT),
-        connections=2,
-        refused=shared.refused("Identity Store"),
     )
 
 
