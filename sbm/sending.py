@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timedelta
 from typing import Any
 
 from attrs import frozen
@@ -14,7 +13,7 @@ from twisted.application.service import IService
 from sbm.clients.identity_store import IdentityStore
 from sbm.clients.message_sender import MessageSender
 from sbm.clients.service_client import ServiceClient
-from sbm.model.durations import LeaseTime, RequestTimeout
+from sbm.model.durations import LeaseTime
 from sbm.model.metrics import of_failure
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.continuity import Continuity
@@ -45,9 +44,6 @@ from sbm.telemetry import ANSWERS_REFUSED, PendingMetrics, Telemetry
 POLL_SECONDS = 1.0
 EXPIRY_SECONDS = 5.0
 BEAT_SECONDS = 5.0
-
-# Somebody waits for the page of a person.
-PERSON_TIMEOUT = RequestTimeout(timedelta(seconds=5))
 
 # One in so many places of SBM_CONCURRENCY is reserved for single sends.
 RESERVED_OF = 10
@@ -190,6 +186,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
         max_text_length=config.simulation.rules.max_text_length,
     )
     claimer = Claimer(
+        reactor=reactor,
         database=database,
         gated=shared.gated,
         in_flight=in_flight,
@@ -314,18 +311,6 @@ def _client(
         failed=_count_failures(shared.telemetry.pending_metrics, counted),
         refused=shared.refused(service),
         took=shared.took(service),
-    )
-
-
-def asking_for_people(shared: SharedParts) -> ServiceClient:
-    """The client with which the console finds people: it shares no connections with the sends."""
-    config = shared.config
-    return ServiceClient(
-        reactor=shared.reactor,
-        address=config.identity_store,
-        timeout=min(config.request_timeout, PERSON_TIMEOUT),
-        connections=2,
-        refused=shared.refused("Identity Store"),
     )
 
 
