@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     {"tap"},
     {"daemon", "cli"},
-    {"maintenance"},
+    {"maintenance", "serving"},
     {"sending"},
     {"console"},
     {"web", "pipeline", "sandbox", "commands"},

@@ -388,16 +388,7 @@ USER_TABLES = (
 # The others: content, times, counts, machines.
 IMPERSONAL_TABLES = (
     *("audio_copies", "binary_contents", "clock_jumps", "clock_readings", "content_changes"),
-    *(
-        "daemons",
-        "delivery_counts",
-        "delivery_places",
-        "estimated_sends",
-        "forgotten_sends",
-        "installation",
-        "paces",
-        "schedule_runs",
-    ),
-    *("scheduler_crons", "schedules", "scheduling", "schema_migrations", "searches", "timelines"),
-    "silent_counts",
+    *("daemons", "delivery_counts", "delivery_places", "estimated_sends", "forgotten_sends"),
+    *("installation", "paces", "schedule_runs", "scheduler_crons", "schedules", "scheduling"),
+    *("schema_migrations", "searches", "silent_counts", "timelines"),
 )

@@ -159,11 +159,14 @@ class Reader:
         self,
         path: str,
         *,
-        files: Mapping[str, SentFile] | None = None,
-        headers: Mapping[str, str] | None = None,
+        files: Any = None,
+        headers: Any = None,
         **fields: Any,
     ) -> Page:
-        """Send a form, with the secret of the page that was read last, unless another is given."""
+        """Send a form, with the secret of the page that was read last, unless another is given.
+
+        ``files`` are SentFiles by their names.
+        """
         if "secret" not in fields and self.page is not None:
             secrets = self.page.tree.all("input", name="secret")
             fields |= {"secret": secrets[0]["value"]} if secrets else {}
@@ -182,7 +185,7 @@ class Reader:
         page: Page,
         button: str = "",
         *,
-        files: Mapping[str, SentFile] | None = None,
+        files: Any = None,
         **fields: Any,
     ) -> Page:
         """Send the form with this button, or the first one, and follow where that sends.
