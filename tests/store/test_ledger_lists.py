@@ -79,6 +79,12 @@ BY_NAMES: dict[tuple[str, ...], dict[str, Any]] = {
     ("outcome",): {"outcome": "skipped"},
     ("outcome", "stage"): {"outcome": "skipped", "stage": "trigger"},
     ("outcome", "tick"): {"outcome": "skipped", **TICK},
+    ("outcome", "tick", "stage", "reason_kind"): {
+        "outcome": "skipped",
+        **TICK,
+        "stage": "trigger",
+        "reason_kind": "paused",
+    },
     ("outcome", "messageset"): {"outcome": "skipped", "messageset_id": 99},
     ("reason_kind",): {"reason_kind": "paused"},
     ("delivered",): {"delivered": False},

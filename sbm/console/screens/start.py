@@ -232,7 +232,7 @@ class Start:
             errors["reason"] = visit._("Say why: it is kept in the audit.")
         if errors:
             return await self._page(visit, schedule_id, errors=errors)
-        if token is None:
+        if token is None or visit.form.get("seen") != _proposal(schedule_id, token).mark:
             return await self._unknown(visit, schedule_id)
 
         async def propose(_transaction: Transaction) -> Proposal:

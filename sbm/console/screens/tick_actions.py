@@ -35,8 +35,8 @@ GROWN = 0.05
 # Of small ticks, by more than this.
 GROWN_BY = 10
 
-_Propose = Callable[[Visit, int, Transaction], Awaitable[Proposal]]
-_Work = Callable[[Visit, int, Transaction], Awaitable[Done]]
+_ProposeForTick = Callable[[Visit, int, Transaction], Awaitable[Proposal]]
+_DoToTick = Callable[[Visit, int, Transaction], Awaitable[Done]]
 
 
 @frozen(eq=False, kw_only=True)
@@ -64,7 +64,9 @@ class TickActions:
     async def stop(self, request: Request, key: str) -> bytes:
         return await self._act(request, key, _propose_stop, self._stop)
 
-    async def _act(self, request: Request, key: str, propose: _Propose, work: _Work) -> bytes:
+    async def _act(
+        self, request: Request, key: str, propose: _ProposeForTick, work: _DoToTick
+    ) -> bytes:
         async def shown(visit: Visit) -> View:
             return await show(visit, partial(propose, visit, row_id(key)))
 

@@ -1,0 +1,71 @@
+"""Today, the ticks and a start in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.console.browsing import Browsing, Tab, eventually
+from tests.console.content import MORNING
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def last_tick(tab: Tab) -> str:
+    """The path of the newest tick, from Today in one click."""
+    page = tab.go("/console/")
+    page.get_by_role("region", name="The ticks of today").get_by_role("link").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Tick")
+    return page.url.removeprefix(tab.url)
+
+
+def test_the_pages_are_for_everybody(browsing: Browsing) -> None:
+    tab = browsing.open()
+    tick = last_tick(tab)
+    tab.picture("tick")
+    for path in (
+        *("/console/", "/console/ticks/", tick, f"{tick}people", f"{tick}pause", f"{tick}stop"),
+        *("/console/start/", f"/console/start/{MORNING}/"),
+    ):
+        tab.go(path)
+        tab.check()
+    tab.go("/console/")
+    tab.picture("today")
+    tab.go(f"/console/start/{MORNING}/")
+    tab.picture("start")
+
+
+def test_the_pages_fit_a_phone_in_the_dark(browsing: Browsing) -> None:
+    tab = browsing.open(phone=True, dark=True)
+    tick = last_tick(tab)
+    for path in ("/console/", "/console/ticks/", tick, f"{tick}people", "/console/start/1/"):
+        tab.go(path)
+        tab.check()
+
+
+def test_today_is_shown_anew_when_something_changes(browsing: Browsing) -> None:
+    """As the stream of events says it."""
+    tab = browsing.open()
+    page = tab.go("/console/")
+    live = page.locator("#live")
+    before = live.locator("#as-of time").get_attribute("datetime")
+    page.get_by_text("If a daemon, a service or the database was away").click()
+    answer = page.get_by_text("sbm goes on by itself")
+    expect(answer).to_be_visible()
+
+    def is_new() -> bool:
+        page.evaluate("document.body.dispatchEvent(new Event('sbm-change'))")
+        return live.locator("#as-of time").get_attribute("datetime") != before
+
+    eventually(is_new)
+    expect(page.locator("#live")).to_have_count(1)
+    expect(answer).to_be_visible()
+
+
+def test_a_start_is_confirmed_without_javascript(browsing: Browsing) -> None:
+    tab = browsing.open(javascript=False)
+    page = tab.go("/console/start/")
+    page.get_by_role("link", name="What would schedule 2 send?").click()
+    page.get_by_label("Why?").fill("a test of the console")
+    page.get_by_role("button", name="Start: send to").click()
+    expect(page.get_by_role("status")).to_contain_text("of schedule 2 has begun")
