@@ -128,9 +128,13 @@ async def _carry_out(visit: Visit, keyed: KeyedRequest, propose: Propose, work: 
         return _page(error.proposal, has_changed=True)
     if is_new and done.then is not None:
         done.then()
-    return View(
-        status=303, goes_to=f"{done.place}{'&' if '?' in done.place else '?'}done={keyed.key}"
-    )
+    return View(status=303, goes_to=_with_key(done.place, keyed.key))
+
+
+def _with_key(place: str, key: str) -> str:
+    """The place with the key in its query, before its fragment."""
+    page, mark, fragment = place.partition("#")
+    return f"{page}{'&' if '?' in page else '?'}done={key}{mark}{fragment}"
 
 
 def seen_as(*seen: str | int | None) -> str:

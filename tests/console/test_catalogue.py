@@ -94,7 +94,7 @@ def _fits(message: Message) -> bool:
     given = [str(string) for string in strings]
     wanted = _placeholders(told[-1])
     for number, string in enumerate(given):
-        optional = {"num"} if len(given) > 1 and number == 0 else set()
+        optional = {"%(num)s"} if len(given) > 1 and number == 0 else set()
         if _placeholders(string) | optional != wanted | optional:
             return False
         if sorted(_TAG.findall(string)) != sorted(_TAG.findall(told[-1])):
