@@ -7,10 +7,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from pytest_twisted import ensureDeferred
 
 from sbm.model.send import Settled
 from sbm.model.silence import SilentGroup
+from sbm.operations import day_report
 from sbm.store import daemons, sends, silent_subscriptions, ticks
 from tests.console.conftest import Served
 from tests.console.content import MORNING, MOTHERS
@@ -212,3 +214,13 @@ async def test_a_stopped_tick_and_a_missed_one_say_so(site: Served, reader: Read
     page = await reader.get("/console/")
     assert page.says("It was stopped for good.")
     assert page.says("missed: nothing is sent for it")
+
+
+@ensureDeferred
+async def test_of_very_many_that_got_nothing_a_part_is_counted(
+    site: Served, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(day_report, "MOST_UNSENT", 3)
+    await tick(site, unaddressed=5)
+    page = await reader.get("/console/")
+    assert page.says("a part of them: 3 failed: the person has no number")

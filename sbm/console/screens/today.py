@@ -216,7 +216,7 @@ def _row(one: TickToday) -> dict[str, Any]:
         "is_estimate": tick.state == "expanding",
         "progress": progress,
         "unsent": one.unsent,
-        "unsent_count": one.unsent_count,
+        "is_counted_in_part": one.is_counted_in_part,
     }
 
 
