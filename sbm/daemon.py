@@ -6,22 +6,17 @@ import random
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Any
 
 from twisted.application.service import IService
 
-from sbm import maintenance
-from sbm.clients.identity_store import IdentityStore
+from sbm import maintenance, serving
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
 from sbm.clients.voice_vendor.sftp import VoiceVendor
-from sbm.console import console
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.role import Role
-from sbm.model.timeline import PlanClock
-from sbm.operations.undoing import UndoRules
 from sbm.pipeline.database_clock import DatabaseClock
 from sbm.pipeline.scheduler.missed_moments import MissedMoments
 from sbm.pipeline.scheduler.outbox import AT_A_TIME, SchedulerOutbox
@@ -50,13 +45,10 @@ from sbm.store.postgres.database import Database
 from sbm.store.postgres.host_watch import HostWatch
 from sbm.store.postgres.notifications import Notifications
 from sbm.telemetry import Telemetry
-from sbm.web import api
-from sbm.web.http.origin import Proxies
-from sbm.web.http.passwords import Passwords
-from sbm.web.http.request import BoundedSite, RequestDrain
-from sbm.web.resources import probes
+from sbm.web.http.request import RequestDrain
 
 PIPELINE_CONNECTIONS = 4
+PROMPT_CONNECTIONS = 3
 
 # How long stopping may take after the grace for work under way: to settle it, and to disconnect.
 SETTLING = timedelta(seconds=2)
@@ -67,8 +59,6 @@ LONGEST_DELAY = timedelta(hours=1)
 METRICS_TIMEOUT = RequestTimeout(timedelta(seconds=5))
 # The lease of a task covers several requests to the vendor, one after the other.
 VENDOR_TIMEOUT = RequestTimeout(timedelta(seconds=30))
-# Somebody waits for the page of a person.
-PERSON_TIMEOUT = RequestTimeout(timedelta(seconds=5))
 
 
 def assemble(
@@ -101,6 +91,14 @@ def assemble(
         scheduling=mode,
         watch=watch,
     )
+    # Health and the calls that begin to send do not wait for lists and registrations.
+    prompt = Database(
+        reactor=reactor,
+        address=config.database,
+        size=PROMPT_CONNECTIONS,
+        scheduling=mode,
+        watch=watch,
+    )
     shared = SharedParts(
         config=config,
         reactor=reactor,
@@ -122,9 +120,11 @@ def assemble(
     telemetry.gate = shared.gate
     token_uses = TokenUses(reactor=reactor)
     sending = _no_sending(shared) if role == "api" else sending_services(shared, listeners)
-    people = None if role == "pipeline" else _asking_for_people(shared)
-    site = (
-        _probes(shared) if role == "pipeline" else _site(shared, served, role, token_uses, people)
+    people = None if role == "pipeline" else serving.asking_for_people(shared)
+    site, live = (
+        (serving.probes_alone(shared), [])
+        if people is None
+        else serving.site(shared, served, prompt, role, token_uses, people)
     )
     ports = [Port(reactor=reactor, description=one, factory=site) for one in listen]
     under_way = Parallel(
@@ -138,6 +138,7 @@ def assemble(
             heard=shared.wakeups.by_channel(*(["pauses"] if role == "api" else [])),
             watch=watch,
         ),
+        *live,
         RequestDrain(site),
     )
     work = Sequential(
@@ -152,6 +153,7 @@ def assemble(
         services=(
             watch,
             served,
+            prompt,
             shared.database,
             *_metrics(shared),
             *([] if people is None else [people]),
@@ -184,78 +186,6 @@ def _database_clock(config: Config, telemetry: Telemetry) -> DatabaseClock:
         hold=config.lease + config.settle,
         most=max(LONGEST_DELAY, config.settle, question_lease(config)),
         telemetry=telemetry,
-    )
-
-
-def _probes(shared: SharedParts) -> BoundedSite:
-    """What a daemon without the API answers."""
-    return probes.build(
-        database=shared.database, telemetry=shared.telemetry, version=version("sbm")
-    )
-
-
-def _asking_for_people(shared: SharedParts) -> ServiceClient:
-    """The client with which the console finds people: it shares no connections with the sends."""
-    config = shared.config
-    return ServiceClient(
-        reactor=shared.reactor,
-        address=config.identity_store,
-        timeout=min(config.request_timeout, PERSON_TIMEOUT),
-        connections=2,
-        refused=shared.refused("Identity Store"),
-    )
-
-
-def _site(
-    shared: SharedParts,
-    database: Database,
-    role: Role,
-    token_uses: TokenUses,
-    people: ServiceClient | None,
-) -> BoundedSite:
-    """The API and the console, on connections of their own; ``people`` asks the Identity Store."""
-    config = shared.config
-    passwords = Passwords(database=database, reactor=shared.reactor)
-    pages = console.build(
-        database=database,
-        passwords=passwords,
-        proxies=Proxies(config.trusted_proxies),
-        telemetry=shared.telemetry,
-        timezone=config.timezone,
-        version=version("sbm"),
-        media_url=config.media_url or "",
-        by=config.expectations,
-        zones=config.time_zones,
-        simulation=config.simulation,
-        wakeups=shared.wakeups,
-        undo_rules=UndoRules(
-            max_text_length=config.simulation.rules.max_text_length,
-            ticking_zone=config.scheduling.ticking_zone,
-        ),
-        max_tokens=config.max_tokens,
-        clock=PlanClock(mode=config.scheduling.mode, zones=config.time_zones),
-        max_text_length=config.simulation.rules.max_text_length,
-        can_store=config.media_root is not None,
-        identity_store=None if people is None else IdentityStore(client=people),
-    )
-    return api.build(
-        passwords=passwords,
-        console=pages.resource(),
-        upload_places=pages.upload_places,
-        database=database,
-        scheduling=config.scheduling,
-        version=version("sbm"),
-        role=role,
-        wakeups=shared.wakeups,
-        media_root=config.media_root,
-        max_upload_bytes=config.max_upload_bytes,
-        duplicate_window=config.duplicate_window,
-        trusted_proxies=config.trusted_proxies,
-        telemetry=shared.telemetry,
-        timezone=config.timezone,
-        simulation=config.simulation,
-        max_tokens=config.max_tokens,
-        token_uses=token_uses,
     )
 
 

@@ -186,6 +186,7 @@ def sending_services(shared: SharedParts, listeners: Sequence[Listener]) -> Send
         max_text_length=config.simulation.rules.max_text_length,
     )
     claimer = Claimer(
+        reactor=reactor,
         database=database,
         gated=shared.gated,
         in_flight=in_flight,

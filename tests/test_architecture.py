@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     {"tap"},
     {"daemon", "cli"},
-    {"maintenance"},
+    {"maintenance", "serving"},
     {"sending"},
     {"console"},
     {"web", "pipeline", "sandbox", "commands"},
@@ -46,8 +46,8 @@ ROWS_INSIDE = {
         {"console"},
         {"screens"},
         {"actions"},
-        {"answering"},
-        {"static_files", "visit"},
+        {"answering", "live", "static_files"},
+        {"visit"},
         {REST},
     ),
     "store": ({REST}, {"postgres"}),
@@ -81,6 +81,8 @@ DEPTH_INSIDE = {layer: depths(rows) for layer, rows in ROWS_INSIDE.items()}
 
 # Libraries that only some layers may import.
 RESERVED = {
+    "babel": {"console"},
+    "jinja2": {"console"},
     "psycopg2": {"store", "settings/endpoints.py"},
     "regex": {"model/usernames.py"},
     "txpostgres": {"store"},

@@ -104,11 +104,7 @@ async def perform(
     """
     keyed = _keyed(visit)
     try:
-        done, is_new = await visit.change(
-            partial(_once, visit=visit, keyed=keyed, propose=propose, work=work)
-        )
-    except HasChanged as error:
-        return _page(error.proposal, has_changed=True)
+        return await _carry_out(visit, keyed, propose, work)
     except (Invalid, WrongValues) as error:
         told = error.problems if isinstance(error, WrongValues) else error.body
         if not isinstance(told, Mapping):
@@ -116,11 +112,29 @@ async def perform(
         errors = {name: [visit._(one) for one in told[name]] for name in told}
         proposal = await (visit.rehearse if is_rehearsed else visit.read)(propose)
         return _page(proposal, errors=errors, typed=visit.form)
+
+
+async def carry_out(visit: Visit, propose: Propose, work: Perform) -> View:
+    """The same for a form that shows by itself what is wrong; raises Invalid or WrongValues."""
+    return await _carry_out(visit, _keyed(visit), propose, work)
+
+
+async def _carry_out(visit: Visit, keyed: KeyedRequest, propose: Propose, work: Perform) -> View:
+    try:
+        done, is_new = await visit.change(
+            partial(_once, visit=visit, keyed=keyed, propose=propose, work=work)
+        )
+    except HasChanged as error:
+        return _page(error.proposal, has_changed=True)
     if is_new and done.then is not None:
         done.then()
-    return View(
-        status=303, goes_to=f"{done.place}{'&' if '?' in done.place else '?'}done={keyed.key}"
-    )
+    return View(status=303, goes_to=_with_key(done.place, keyed.key))
+
+
+def _with_key(place: str, key: str) -> str:
+    """The place with the key in its query, before its fragment."""
+    page, mark, fragment = place.partition("#")
+    return f"{page}{'&' if '?' in page else '?'}done={key}{mark}{fragment}"
 
 
 def seen_as(*seen: str | int | None) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -19,6 +20,7 @@ from werkzeug.routing import RequestRedirect, Rule
 from sbm.clients.identity_store import IdentityStore
 from sbm.console.answering import Handler, PageNeeds, Pages
 from sbm.console.drafting import DraftRules
+from sbm.console.live import LiveParts
 from sbm.console.rendering import Renderer
 from sbm.console.screens.accounts import Accounts
 from sbm.console.screens.audit_trail import AuditTrail
@@ -106,6 +108,7 @@ class Console:
     pages: Pages
     screens: Mapping[str, Any]
     files: StaticFiles
+    live: LiveParts
 
     @property
     def upload_places(self) -> Sequence[UploadPlace]:
@@ -123,6 +126,12 @@ class Console:
             return self.files.view(request, name)
 
         return await self.pages.answer_stranger(request, answered)
+
+    @app.route("/live/<name>")
+    async def listen(self, request: Request, name: str) -> bytes:
+        return await self.pages.answer(
+            request, PageNeeds(), get=partial(self.live.answer, name=name)
+        )
 
     @app.handle_errors(HTTPException)  # type: ignore[arg-type]
     async def unknown_path(self, request: Request, failure: Failure) -> bytes:
@@ -172,6 +181,7 @@ def build(
     clock: PlanClock | None = None,
     max_text_length: int = MAX_TEXT_LENGTH,
     can_store: bool = False,
+    signs: Callable[[], float] = float,
 ) -> Console:
     """The console. ``timezone`` is that of the schedules; ``media_url`` is SBM_MEDIA_URL.
 
@@ -179,7 +189,8 @@ def build(
     ``undo_rules``, and a user has at most ``max_tokens`` live tokens. ``clock`` says what makes the
     ticks. A text that is sent has at most ``max_text_length`` characters. ``can_store``: there is a
     folder for files. The ``identity_store`` finds people by their numbers. ``by`` and ``zones`` say
-    when ticks are due, and ``simulation`` has the settings that decide what is sent.
+    when ticks are due, and ``simulation`` has the settings that decide what is sent. ``signs``
+    returns another number whenever something has changed, as far as this process knows.
     """
     media = urlsplit(media_url)
     files = StaticFiles()
@@ -190,15 +201,23 @@ def build(
     clock = clock or PlanClock(mode="builtin", zones=TimeZones(default=timezone))
     drafts = DraftRules(max_text_length=max_text_length, ticking_zone=clock.zones.scheduler)
     messages = MessageRules(drafts=drafts, media_url=media_url or "/media", can_store=can_store)
+    renderer = Renderer(zone=timezone, version=version, addresses=files.addresses())
     pages = Pages(
         database=database,
         proxies=proxies,
-        renderer=Renderer(zone=timezone, version=version, addresses=files.addresses()),
+        renderer=renderer,
         media_origin=f"{media.scheme}://{media.netloc}" if media.netloc else "",
     )
     return Console(
         pages=pages,
         files=files,
+        live=LiveParts(
+            reactor=database.reactor,
+            database=database,
+            renderer=renderer,
+            parts={},
+            signs=signs,
+        ),
         screens={
             "": Login(
                 pages=pages,

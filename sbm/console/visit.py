@@ -121,11 +121,12 @@ class Visit:
         return self._author(self.reason)
 
     def _author(self, reason: str) -> Author:
+        key = self.form.get("once", "")
         return Author(
             actor=self.user.username,
             user_id=self.user.id,
             action=f"console {self.path}"[:MAX_ACTION],
             reason=reason,
             request_id=self.request_id,
-            idempotency_key=self.form.get("once") or None,
+            idempotency_key=key if key.isascii() and key.isalnum() else None,
         )

@@ -24,7 +24,7 @@ class SetSummary:
 
 
 @frozen(kw_only=True)
-class Standing:
+class StandingPeople:
     """How many people of a language stand at a number of a set, and what they get next.
 
     ``number`` is that of the next message, None: they are at the end. ``message_lang`` is its

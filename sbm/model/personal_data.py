@@ -266,8 +266,8 @@ USER_TABLES = (
         purpose="who may use the API",
         retention=_FOREVER,
         user=(
-            *("id", "username", "email", "is_admin", "is_active", "is_limited", "created_at"),
-            "password",
+            *("id", "username", "email", "password", "is_admin", "is_active", "is_limited"),
+            "created_at",
         ),
     ),
     PersonalTable(
@@ -280,6 +280,21 @@ USER_TABLES = (
             *("revoked_at", "uses_recorded_since"),
         ),
         other=("id",),
+    ),
+    PersonalTable(
+        name="console_sessions",
+        key="user_id",
+        purpose="who is logged in to the console, from where",
+        retention="12 hours at most",
+        user=("user_id", "digest", "began_at", "used_at", "address", "browser"),
+        other=("id",),
+    ),
+    PersonalTable(
+        name="console_links",
+        key="user_id",
+        purpose="to log in to the console once, with a link",
+        retention="until it is used, or has expired",
+        user=("user_id", "digest", "expires_at"),
     ),
     PersonalTable(
         name="user_permissions",
@@ -373,16 +388,7 @@ USER_TABLES = (
 # The others: content, times, counts, machines.
 IMPERSONAL_TABLES = (
     *("audio_copies", "binary_contents", "clock_jumps", "clock_readings", "content_changes"),
-    *(
-        "daemons",
-        "delivery_counts",
-        "delivery_places",
-        "estimated_sends",
-        "forgotten_sends",
-        "installation",
-        "paces",
-        "schedule_runs",
-    ),
-    *("scheduler_crons", "schedules", "scheduling", "schema_migrations", "searches", "timelines"),
-    "silent_counts",
+    *("daemons", "delivery_counts", "delivery_places", "estimated_sends", "forgotten_sends"),
+    *("installation", "paces", "schedule_runs", "scheduler_crons", "schedules", "scheduling"),
+    *("schema_migrations", "searches", "silent_counts", "timelines"),
 )

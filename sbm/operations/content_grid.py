@@ -9,7 +9,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from sbm.model.content import Message, MessageSet
-from sbm.model.content_summary import Standing
+from sbm.model.content_summary import StandingPeople
 from sbm.model.short_messages import SmsCount, counted
 from sbm.store import binary_contents, messages, messagesets
 from sbm.store.postgres.transaction import Transaction
@@ -18,7 +18,7 @@ from sbm.store.postgres.transaction import Transaction
 CELLS = 400
 FEWEST_ROWS = 10
 
-Shown = Literal["all", "missing", "long"]
+ShownNumbers = Literal["all", "missing", "long"]
 
 
 @frozen(kw_only=True)
@@ -29,7 +29,7 @@ class GridFilter:
     SMS. ``text`` stands in at least one of their messages, in any case.
     """
 
-    shown: Shown = "all"
+    shown: ShownNumbers = "all"
     text: str = ""
     after: int | None = None
     before: int | None = None
@@ -56,7 +56,7 @@ class GridRow:
     number: int
     cells: Mapping[str, GridCell]
     people: int
-    missed: Sequence[Standing] = ()
+    missed: Sequence[StandingPeople] = ()
 
 
 @frozen(kw_only=True)
@@ -80,18 +80,18 @@ class ContentGrid:
     numbers: int
     matching: int
     totals: Mapping[str, LanguageTotal]
-    elsewhere: Sequence[Standing]
+    elsewhere: Sequence[StandingPeople]
     previous: bool = False
     following: bool = False
 
 
 @frozen(kw_only=True)
-class _Contents:
+class _Cells:
     """All messages of a set by number and language."""
 
     languages: Sequence[str]
     by_number: Mapping[int, Mapping[str, GridCell]]
-    standing: Mapping[int, Sequence[Standing]] = field(factory=dict)
+    standing: Mapping[int, Sequence[StandingPeople]] = field(factory=dict)
 
     def row(self, number: int) -> GridRow:
         cells, here = self.by_number[number], self.standing.get(number, ())
@@ -154,7 +154,7 @@ def sms_of(messageset: MessageSet, text: str | None) -> SmsCount | None:
     return counted(text)
 
 
-async def _read(transaction: Transaction, messageset: MessageSet) -> _Contents:
+async def _read(transaction: Transaction, messageset: MessageSet) -> _Cells:
     listed = await messages.list_of_set(transaction, messageset_id=messageset.id)
     ids = {one.binary_content_id for one in listed if one.binary_content_id is not None}
     files = await binary_contents.find(transaction, ids=ids)
@@ -169,10 +169,10 @@ async def _read(transaction: Transaction, messageset: MessageSet) -> _Contents:
         )
         if slices.is_over:
             await slices.next_turn()
-    standing: defaultdict[int, list[Standing]] = defaultdict(list)
+    standing: defaultdict[int, list[StandingPeople]] = defaultdict(list)
     for group in await messagesets.list_standing(transaction, messageset_id=messageset.id):
         standing[group.next_sequence_number].append(group)
-    return _Contents(
+    return _Cells(
         languages=sorted({one.lang for one in listed}), by_number=by_number, standing=standing
     )
 

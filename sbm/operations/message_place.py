@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from sbm.model.content import BinaryContent, Message, MessageSet
-from sbm.model.content_summary import Standing
 from sbm.model.paging import PageRequest
 from sbm.operations.content import delete_message
 from sbm.store import binary_contents, messages, messagesets
@@ -21,8 +20,7 @@ _LANGUAGES = 200
 class MessagePlace:
     """A place; ``message`` is None if it is empty. ``others`` are its messages by language.
 
-    ``files`` are those of the messages, by their ids. ``readers`` get the message next, and
-    ``standing`` are the people of this language at this number.
+    ``files`` are those of the messages, by their ids.
     """
 
     messageset: MessageSet
@@ -31,8 +29,6 @@ class MessagePlace:
     message: Message | None
     others: Mapping[str, Message]
     files: Mapping[int, BinaryContent]
-    readers: int
-    standing: Standing | None
 
     @property
     def version(self) -> str:
@@ -46,8 +42,16 @@ class MessagePlace:
 
 
 @frozen(kw_only=True)
+class PlaceReaders:
+    """How many people get the message of a place next, and how many of its language stand there."""
+
+    get_it: int
+    stand_here: int
+
+
+@frozen(kw_only=True)
 class Replacement:
-    """What some people get instead of a message that is deleted; see ``Standing``."""
+    """What some people get instead of a message that is deleted; see ``StandingPeople``."""
 
     number: int | None
     message_lang: str | None
@@ -70,8 +74,6 @@ async def read_place(
         sequence_number=number,
     )
     ids = {one.binary_content_id for one in page.rows if one.binary_content_id is not None}
-    standing = await messagesets.list_standing(transaction, messageset_id=messageset.id)
-    here = [one for one in standing if (one.next_sequence_number, one.lang) == (number, lang)]
     return MessagePlace(
         messageset=messageset,
         number=number,
@@ -79,15 +81,18 @@ async def read_place(
         message=next((one for one in page.rows if one.lang == lang), None),
         others={one.lang: one for one in page.rows if one.lang != lang},
         files=await binary_contents.find(transaction, ids=ids),
-        readers=sum(one.count for one in standing if one.get(number, lang)),
-        standing=here[0] if here else None,
     )
 
 
-async def count_readers(transaction: Transaction, *, message: Message) -> int:
-    """How many people get a message next."""
-    standing = await messagesets.list_standing(transaction, messageset_id=message.messageset_id)
-    return sum(one.count for one in standing if one.get(message.sequence_number, message.lang))
+async def count_readers(transaction: Transaction, *, place: MessagePlace) -> PlaceReaders:
+    """How many people get the message of a place next, as the set is now."""
+    number, lang = place.number, place.lang
+    standing = await messagesets.list_standing(transaction, messageset_id=place.messageset.id)
+    here = [one for one in standing if (one.next_sequence_number, one.lang) == (number, lang)]
+    return PlaceReaders(
+        get_it=sum(one.count for one in standing if one.get(number, lang)),
+        stand_here=sum(one.count for one in here),
+    )
 
 
 async def delete_and_compare(

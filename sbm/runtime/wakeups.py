@@ -79,6 +79,11 @@ class Wakeups:
         """One of each kind."""
         return cls(**{kind.name: Wakeup(reactor=reactor) for kind in fields(cls)})
 
+    @property
+    def calls(self) -> int:
+        """How often there was new work of any kind."""
+        return sum(getattr(self, kind.name).calls for kind in fields(type(self)))
+
     def look_again(self) -> None:
         """Let all loops look for the work that was there before."""
         for kind in fields(type(self)):

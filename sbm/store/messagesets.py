@@ -8,7 +8,7 @@ from attrs import asdict
 from psycopg2.errors import UniqueViolation
 
 from sbm.model.content import NEXT, MessageSet
-from sbm.model.content_summary import SetSummary, Standing
+from sbm.model.content_summary import SetSummary, StandingPeople
 from sbm.model.paging import Page, PageRequest
 from sbm.store import messages
 from sbm.store.paging import read_page
@@ -150,9 +150,11 @@ async def describe(transaction: Transaction, *, ids: Collection[int]) -> dict[in
     return {one.messageset_id: one for one in found}
 
 
-async def list_standing(transaction: Transaction, *, messageset_id: int) -> list[Standing]:
+async def list_standing(transaction: Transaction, *, messageset_id: int) -> list[StandingPeople]:
     """Where the people of a set stand, and what they get next, by number and language."""
-    return await transaction.many(QUERIES.list_standing, Standing, messageset_id=messageset_id)
+    return await transaction.many(
+        QUERIES.list_standing, StandingPeople, messageset_id=messageset_id
+    )
 
 
 def _languages(*, messageset_id: int, languages: list[str]) -> tuple[int, list[str]]:

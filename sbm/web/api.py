@@ -26,7 +26,7 @@ from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from sbm.web.description import describe, description, docs
 from sbm.web.http.authentication import Authentication
-from sbm.web.http.channel import Limits
+from sbm.web.http.connection_limits import Limits
 from sbm.web.http.endpoint import Endpoint, new_app
 from sbm.web.http.origin import Network, Proxies
 from sbm.web.http.passwords import Passwords
@@ -213,6 +213,7 @@ def build(
     simulation: SimulationSettings | None = None,
     max_tokens: int = MAX_TOKENS,
     token_uses: TokenUses | None = None,
+    prompt: Database | None = None,
     passwords: Passwords | None = None,
     console: IResource | None = None,
     upload_places: Sequence[UploadPlace] = (),
@@ -227,8 +228,9 @@ def build(
     address the client uses. ``telemetry`` is shown by ``/metrics`` and the health check; its
     ``pending_metrics`` are sent to the Metrics API. ``timezone`` is that of the schedules.
     ``simulation`` has the settings that decide what is sent. A user has at most
-    ``max_tokens`` live tokens, and ``token_uses`` remembers which were used. ``passwords`` are
-    those that the ``console`` uses, too, if there is one; ``upload_places`` are its own.
+    ``max_tokens`` live tokens, and ``token_uses`` remembers which were used. ``prompt`` are
+    connections that lists and registrations do not use. ``passwords`` are those that the
+    ``console`` uses, too, if there is one; ``upload_places`` are its own.
     """
     reactor = database.reactor
     simulation = simulation or SimulationSettings()
@@ -239,14 +241,16 @@ def build(
     telemetry = telemetry or Telemetry()
     token_uses = token_uses or TokenUses(reactor=reactor)
     passwords = passwords or Passwords(database=database, reactor=reactor)
+    proxies = Proxies(trusted_proxies)
     authentication = Authentication(
         database=database,
         passwords=passwords,
         scheduler_tokens=scheduling.inbound_tokens,
         token_used=token_uses.note,
+        proxies=proxies,
     )
     endpoint = Endpoint(
-        database=database, authentication=authentication, proxies=Proxies(trusted_proxies)
+        database=database, authentication=authentication, proxies=proxies, prompt=prompt
     )
     callbacks = SchedulerCallbacks(reactor=reactor, scheduling=scheduling, telemetry=telemetry)
     uploads = None
@@ -345,7 +349,7 @@ def build(
             ),
         },
         probes=Probes(
-            database=database,
+            database=prompt or database,
             exposition=PrometheusMetrics(telemetry=telemetry, version=version),
         ),
         media=Media(reactor=reactor, root=media_root),
@@ -357,4 +361,11 @@ def build(
     refusals = Refusals(
         reactor=reactor, telemetry=telemetry, paths=Paths(describe(version)["paths"])
     )
-    return BoundedSite(resource, reactor, limits=limits, uploads=uploads, refusals=refusals)
+    return BoundedSite(
+        resource,
+        reactor,
+        limits=limits,
+        uploads=uploads,
+        refusals=refusals,
+        proxies=endpoint.proxies,
+    )

@@ -36,7 +36,7 @@ SCHEDULER_TOKEN = "token-of-the-scheduler"
 
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
-DESKTOP = {"width": 1200, "height": 800}
+DESKTOP = {"width": 1100, "height": 760}
 PHONE = {"width": 390, "height": 760}
 
 
@@ -54,7 +54,8 @@ class Running:
         """Meanwhile the daemon cannot reach its database; ``direct`` can."""
         with lost(self.server_uri, self.direct):
             yield
-        eventually(lambda: _status(f"{self.url}/readyz") == 200)
+        cookie = f"sbm-local={begin_session(self.direct, ADMIN)}"
+        eventually(lambda: _has_heading(f"{self.url}/console/", cookie))
 
     def send(self, schedule: int) -> None:
         """Let a schedule tick, and wait until all is sent that it owes."""
@@ -83,12 +84,13 @@ def eventually(condition: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-def _status(url: str) -> int:
+def _has_heading(url: str, cookie: str) -> bool:
+    """Whether the page is there, and is not the one that says that the database is away."""
     try:
-        with urlopen(url) as answer:
-            return int(answer.status)
+        with urlopen(Request(url, headers={"Cookie": cookie})) as answer:
+            return b"<h1>" in answer.read()
     except OSError:
-        return 0
+        return False
 
 
 @contextmanager
@@ -165,6 +167,10 @@ class Tab:
         )
         told = results.generate_report() if results.violations_count else ""
         assert not told, f"{self.page.url}\n{told}"
+        self.check_width()
+
+    def check_width(self) -> None:
+        """Fail if the page scrolls sideways."""
         wide, shown = self.page.evaluate(
             "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )

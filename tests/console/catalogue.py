@@ -133,6 +133,7 @@ def main(arguments: list[str]) -> None:
         known = read(path, language) if path.exists() else Catalog(locale=language)
         if arguments[:1] == ["--add"]:
             for message in _messages(read(Path(arguments[1]), language)):
+                known.delete(message.id, message.context)
                 known.add(message.id, message.string, context=message.context)
         catalogue = made_again(language, known)
         write(catalogue, path)

@@ -16,7 +16,7 @@ from tests.console.markup import Element, faults, faults_of_whole, parse
 from tests.web.conftest import Answer
 
 # A file of a form: its name, its bytes, and its type.
-File = tuple[str, bytes, str]
+SentFile = tuple[str, bytes, str]
 
 _LOCAL = "sbm-local"
 
@@ -159,11 +159,14 @@ class Reader:
         self,
         path: str,
         *,
-        files: Mapping[str, File] | None = None,
-        headers: Mapping[str, str] | None = None,
+        files: Any = None,
+        headers: Any = None,
         **fields: Any,
     ) -> Page:
-        """Send a form, with the secret of the page that was read last, unless another is given."""
+        """Send a form, with the secret of the page that was read last, unless another is given.
+
+        ``files`` are SentFiles by their names.
+        """
         if "secret" not in fields and self.page is not None:
             secrets = self.page.tree.all("input", name="secret")
             fields |= {"secret": secrets[0]["value"]} if secrets else {}
@@ -182,7 +185,7 @@ class Reader:
         page: Page,
         button: str = "",
         *,
-        files: Mapping[str, File] | None = None,
+        files: Any = None,
         **fields: Any,
     ) -> Page:
         """Send the form with this button, or the first one, and follow where that sends.
@@ -247,7 +250,7 @@ class Reader:
 _URLENCODED = "application/x-www-form-urlencoded"
 
 
-def _multipart(pairs: list[tuple[str, str]], files: Mapping[str, File]) -> tuple[bytes, str]:
+def _multipart(pairs: list[tuple[str, str]], files: Mapping[str, SentFile]) -> tuple[bytes, str]:
     boundary = uuid.uuid4().hex
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()

@@ -90,10 +90,11 @@ def test_a_translation_has_the_placeholders_and_the_elements_of_its_text(languag
 def _fits(message: Message) -> bool:
     """The form for one may leave the number out."""
     told = message.id if isinstance(message.id, (tuple, list)) else (message.id,)
-    given = message.string if isinstance(message.string, tuple) else (message.string,)
+    strings = message.string if isinstance(message.string, (tuple, list)) else (message.string,)
+    given = [str(string) for string in strings]
     wanted = _placeholders(told[-1])
     for number, string in enumerate(given):
-        optional = {"num"} if len(given) > 1 and number == 0 else set()
+        optional = {"%(num)s"} if len(given) > 1 and number == 0 else set()
         if _placeholders(string) | optional != wanted | optional:
             return False
         if sorted(_TAG.findall(string)) != sorted(_TAG.findall(told[-1])):

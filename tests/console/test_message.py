@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import pytest_twisted
 
+from sbm.console.actions import seen_as
 from tests.console.conftest import Served
 from tests.console.content import EMPTY, MOTHERS, NURSES, THANDI, THANDIS_SUBSCRIPTION
 from tests.console.reader import Reader
@@ -39,7 +42,8 @@ async def test_it_is_shown_beside_its_other_languages(reader: Reader) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_text_is_saved_once_and_audited(site: Served, reader: Reader) -> None:
     page = await reader.get(AT)
-    fields = page.fields("Save") | {"text_content": "One\r\ntwo", "reason": "shorter"}
+    fields: dict[str, Any] = page.fields("Save")
+    fields |= {"text_content": "One\r\ntwo", "reason": "shorter"}
 
     first = await reader.post(AT, **fields)
     second = await reader.post(AT, **fields)
@@ -50,9 +54,7 @@ async def test_a_text_is_saved_once_and_audited(site: Served, reader: Reader) ->
     assert text_at(site) == "One\ntwo"
     (entry,) = site.direct.rows("SELECT * FROM audit WHERE table_name = 'messages'")
     assert (entry["actor"], entry["reason"]) == ("ann", "shorter")
-    assert entry["after"] == {"text_content": "One\ntwo"} | {
-        name: entry["after"][name] for name in entry["after"] if name != "text_content"
-    }
+    assert entry["after"]["text_content"] == "One\ntwo"
     links = page.links()
     name = "Its changes in the audit, where they can be undone"
     assert links[name] == f"/console/audit/?table=messages&row={entry['row_id']}"
@@ -283,7 +285,7 @@ async def test_a_delete_is_refused_when_other_people_stand_there(
 @pytest_twisted.ensureDeferred
 async def test_a_delete_runs_once(site: Served, reader: Reader) -> None:
     page = await reader.get(f"{AT}delete/")
-    fields = page.fields("Delete the message") | {"reason": "wrong"}
+    fields: dict[str, Any] = page.fields("Delete the message") | {"reason": "wrong"}
 
     first = await reader.post(f"{AT}delete/", **fields)
     second = await reader.post(f"{AT}delete/", **fields)
@@ -326,7 +328,7 @@ async def test_each_form_needs_its_permission(
 ) -> None:
     reader = site.reader(user)
     page = await reader.get(AT)
-    fields = {"version": "", "once": "x", "seen": "x", "identity": str(THANDI)}
+    fields: dict[str, Any] = {"version": "", "once": "x", "seen": "x", "identity": str(THANDI)}
 
     answer = await reader.post(path, **(fields | page.fields() | {"identity": str(THANDI)}))
 
@@ -338,11 +340,19 @@ async def test_each_form_needs_its_permission(
 async def test_an_editor_who_may_not_publish_writes_only_what_nobody_gets(site: Served) -> None:
     editor = site.reader("content.edit")
 
-    used = await editor.submit(await editor.get(AT), "Save", text_content="x")
+    page = await editor.get(AT)
+    assert page.says("To change it, you need the permission content.publish.")
+    assert not page.main.all("button", text="Save")
+    fields: dict[str, Any] = page.fields("Count") | {"text_content": "x"}
+    used = await editor.post(AT, **fields)
+    missing = await editor.post(MISSING, **(fields | {"version": "", "seen": seen_as("")}))
+    deleted = await editor.get(f"{AT}delete/")
     page = await editor.get(f"/console/content/{NURSES}/1/eng_ZA/")
     unused = await editor.submit(page, "Save", text_content="x")
-    deleted = await editor.get(f"{AT}delete/")
 
-    assert used.status == deleted.status == 403
+    assert used.status == missing.status == 403
+    assert used.says("it needs content.publish")
+    assert deleted.says("To change it, you need the permission content.publish.")
+    assert not deleted.main.all("button")
     assert unused.done
     assert "week 2" in text_at(site)

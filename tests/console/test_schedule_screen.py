@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import pytest_twisted
 
@@ -193,7 +195,10 @@ async def test_an_editor_who_may_not_publish_changes_none_that_is_in_use(site: S
     editor = site.reader("content.edit")
     made = site.direct.schedule(minute="0")
 
-    used = await editor.submit(await editor.get(f"{SCHEDULES}1/edit/"), "Save", minute="1")
+    page = await editor.get(f"{SCHEDULES}1/edit/")
+    assert page.says("To change it, you need the permission content.publish.")
+    fields: dict[str, Any] = page.fields() | {"minute": "1"}
+    used = await editor.post(f"{SCHEDULES}1/edit/", **fields)
     unused = await editor.submit(await editor.get(f"{SCHEDULES}{made}/edit/"), "Save", minute="1")
 
     assert used.status == 403

@@ -102,12 +102,15 @@ class Results:
 
 @define(eq=False)
 class Begun:
-    """Takes sends as delivery does, and does nothing with them."""
+    """Takes sends as delivery does, and does nothing with them; each ``takes`` so many seconds."""
 
+    clock: Clock = field(factory=Clock, kw_only=True)
+    takes: float = field(default=0.0, kw_only=True)
     held: list[ClaimedSend] = field(factory=list)
 
     def begin(self, held: ClaimedSend) -> None:
         self.held.append(held)
+        self.clock.rightNow += self.takes
 
 
 @define(eq=False)

@@ -285,6 +285,7 @@ class Daemon:
             log=log,
         )
         self._claimer = Claimer(
+            reactor=self.clock,
             database=way,
             gated=way,
             in_flight=self.in_flight,

@@ -107,6 +107,7 @@ class Bench:
         delivery: Any = Begun()
         in_flight = nothing_in_flight(reactor)
         self.claimer = Claimer(
+            reactor=reactor,
             database=self.database,
             gated=self.database,
             in_flight=in_flight,
@@ -231,6 +232,7 @@ async def test_who_claims_knows_the_clock_before_it_jumps(bench: Bench) -> None:
     delivery: Any = Begun()
     in_flight = nothing_in_flight(bench.database.reactor)
     await Claimer(
+        reactor=bench.database.reactor,
         database=bench.database,
         gated=bench.database,
         in_flight=in_flight,

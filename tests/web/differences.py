@@ -370,6 +370,13 @@ DIFFERENCES: dict[str, Different] = {
         answer={"detail": "The body must not exceed 1048576 bytes."},
     ),
     **each(
+        "the hosts of a request agree",
+        f"{EXTRA}absolute-form target",
+        status=400,
+        answer={"detail": "The host of the target is not that of the Host header."},
+        allow=ANY,
+    ),
+    **each(
         "errors are JSON",
         f"{EXTRA}form with 1001 fields",
         body="&".join(f"f{number}=1" for number in range(1001)),

@@ -9,7 +9,7 @@ from attrs import field, frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console.actions import Done, Proposal, perform, sentence_of, show
+from sbm.console.actions import Done, Proposal, carry_out, perform, sentence_of, show
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.drafting import (
     SHOWN,
@@ -29,6 +29,7 @@ from sbm.console.screens.set_fields import (
     read_options,
     schedule_words,
     set_fields,
+    why_blocked,
 )
 from sbm.console.visit import View, Visit
 from sbm.model.content import CONTENT_TYPES, NEXT, MessageSet
@@ -49,7 +50,7 @@ _NEW = "new"
 
 
 @frozen(kw_only=True)
-class _Listed:
+class _ListedSets:
     """A page of sets, and what their rows tell."""
 
     page: Page[MessageSet]
@@ -138,7 +139,7 @@ class ContentSets:
             return Done(sentence=told, place=f"{HOME}{made.id}/")
 
         try:
-            return await perform(visit, propose, work)
+            return await carry_out(visit, propose, work)
         except SHOWN as error:
             problems = problems_of(error, SCHEMA)
             return await self._form(visit, None, form_state(visit, values, _NEW, problems=problems))
@@ -163,7 +164,7 @@ class ContentSets:
             return Done(sentence=told, place=f"{HOME}{changed.id}/")
 
         try:
-            return await perform(visit, propose, work)
+            return await carry_out(visit, propose, work)
         except SHOWN as error:
             found = await visit.read(find_set, key=key)
             problems = problems_of(error, SCHEMA)
@@ -207,14 +208,16 @@ class ContentSets:
 
     async def _form(self, visit: Visit, found: MessageSet | None, state: FormState) -> View:
         options = await visit.read(read_options)
-        people = 0
+        people, blocked = 0, ""
         if found is not None:
             people = (await visit.read(messagesets.describe, ids=[found.id]))[found.id].people
+            blocked = await visit.read(_why_blocked, visit=visit, messageset_id=found.id)
         return View(
             template="content_set_form.html",
             values={
                 "found": found,
                 "people": people,
+                "blocked": blocked,
                 "state": state,
                 "fields": set_fields(visit, state, options),
             },
@@ -227,14 +230,14 @@ class ContentSets:
         )
 
 
-async def _read_page(transaction: Transaction, *, wanted: PageRequest) -> _Listed:
+async def _read_page(transaction: Transaction, *, wanted: PageRequest) -> _ListedSets:
     page = await messagesets.list_page(transaction, page=wanted)
     ids = [one.id for one in page.rows]
     told = await schedules.list_told_of(
         transaction, ids={one.default_schedule_id for one in page.rows}
     )
     everything = await messagesets.list_all(transaction)
-    return _Listed(
+    return _ListedSets(
         page=page,
         summaries=await messagesets.describe(transaction, ids=ids),
         names={one.id: one.short_name for one in everything},
@@ -260,7 +263,7 @@ async def _propose_delete(transaction: Transaction, *, visit: Visit, key: str) -
     if followed:
         told = visit._("These sets have no next set then: %(names)s.")
         sentences.append(told % {"names": ", ".join(followed)})
-    objection = ""
+    objection = await _why_blocked(transaction, visit=visit, messageset_id=found.id)
     if await messagesets.find_users(transaction, messageset_id=found.id):
         objection = visit._(
             "Subscriptions use this set, so it cannot be deleted. Completed ones count, too."
@@ -275,6 +278,12 @@ async def _propose_delete(transaction: Transaction, *, visit: Visit, key: str) -
         undo=visit._("An administrator can undo it in the audit."),
         objection=objection,
         is_dangerous=True,
+    )
+
+
+async def _why_blocked(transaction: Transaction, *, visit: Visit, messageset_id: int) -> str:
+    return await why_blocked(
+        transaction, visit=visit, is_under_way=messagesets.is_under_way, row_id=messageset_id
     )
 
 

@@ -160,7 +160,7 @@ async def find_case(
     return Case(subscription=found, messageset=messageset, **shared)
 
 
-class Deed(ABC):
+class SubscriptionDeed(ABC):
     """Something that can be done to a subscription."""
 
     # The permission that it needs.
@@ -177,7 +177,7 @@ class Deed(ABC):
         """Do it; returns what was done, in a sentence."""
 
 
-class Resend(Deed):
+class Resend(SubscriptionDeed):
     """The last message once more."""
 
     needs = OPERATE
@@ -227,7 +227,7 @@ class Resend(Deed):
         return case.visit._("The last message is being sent again.")
 
 
-class SendNow(Deed):
+class SendNow(SubscriptionDeed):
     """The next message, before its time."""
 
     needs = OPERATE
@@ -281,7 +281,7 @@ def on_its_way(case: Case) -> list[str]:
     return [case.visit._("A message is on its way now: it may still go out as it was.")]
 
 
-class Stop(Deed):
+class Stop(SubscriptionDeed):
     """Nothing more is sent."""
 
     async def propose(self, transaction: Transaction, case: Case) -> Proposal:  # noqa: ARG002
@@ -306,7 +306,7 @@ class Stop(Deed):
         return case.visit._("The subscription is stopped.")
 
 
-class Start(Deed):
+class StartAgain(SubscriptionDeed):
     """A subscription that was stopped, completed or in error goes on."""
 
     async def propose(self, transaction: Transaction, case: Case) -> Proposal:

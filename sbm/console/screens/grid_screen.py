@@ -17,17 +17,17 @@ from sbm.console.media_kinds import kind_of
 from sbm.console.screens.set_fields import find_set, named, policy_in_words, schedule_words
 from sbm.console.visit import View, Visit, go_to
 from sbm.model.content import MessageSet, Schedule, is_language
-from sbm.operations.content_grid import ContentGrid, GridFilter, Shown, read_grid
+from sbm.operations.content_grid import ContentGrid, GridFilter, ShownNumbers, read_grid
 from sbm.store import messagesets, schedules
 from sbm.store.postgres.transaction import Transaction
 
 _LONGEST_SEARCH = 200
 
-_SHOWN: dict[str, Shown] = {"missing": "missing", "long": "long"}
+_SHOWN: dict[str, ShownNumbers] = {"missing": "missing", "long": "long"}
 
 
 @frozen(kw_only=True)
-class _Found:
+class _GridFound:
     messageset: MessageSet
     schedule: Schedule
     next_set: MessageSet | None
@@ -83,14 +83,14 @@ class GridScreen:
         )
 
 
-async def _read(transaction: Transaction, *, key: str, wanted: GridFilter) -> _Found:
+async def _read(transaction: Transaction, *, key: str, wanted: GridFilter) -> _GridFound:
     messageset = await find_set(transaction, key=key)
     schedule = await schedules.find(transaction, schedule_id=messageset.default_schedule_id)
     assert schedule is not None
     next_set = None
     if messageset.next_set_id is not None:
         next_set = await messagesets.find(transaction, messageset_id=messageset.next_set_id)
-    return _Found(
+    return _GridFound(
         messageset=messageset,
         schedule=schedule,
         next_set=next_set,

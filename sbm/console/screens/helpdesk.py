@@ -15,7 +15,7 @@ from twisted.web.server import Request
 
 from sbm.clients.identity_store import FoundIdentities, IdentityStore
 from sbm.clients.outcomes import Rejected, Unavailable
-from sbm.console import wording
+from sbm.console import cron_words, wording
 from sbm.console.actions import sentence_of
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.cursors import PagedList
@@ -244,6 +244,7 @@ class Helpdesk:
                 "stages": wording.STAGES,
                 "fields": wording.FIELDS,
                 "tag": tag,
+                "when": partial(_when, visit),
                 "done": await sentence_of(visit),
             },
         )
@@ -329,6 +330,18 @@ def _search_page(
             "done": done,
         },
         status=status or refused,
+    )
+
+
+def _when(visit: Visit, schedule: ToldSchedule) -> str:
+    """When a schedule is due, in words; its fields, if they cannot be read."""
+    if schedule.cron is not None:
+        return cron_words.words(schedule.cron, visit.texts, visit.language)
+    return " ".join(
+        (
+            *(schedule.minute, schedule.hour, schedule.day_of_month),
+            *(schedule.month_of_year, schedule.day_of_week),
+        )
     )
 
 

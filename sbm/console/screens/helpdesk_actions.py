@@ -16,7 +16,7 @@ from sbm.console.actions import Done, Proposal
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.masking import HIDDEN
 from sbm.console.screens import deeds, place_deeds
-from sbm.console.screens.deeds import Case, Deed
+from sbm.console.screens.deeds import Case, SubscriptionDeed
 from sbm.console.screens.helpdesk import place_of
 from sbm.console.visit import View, Visit
 from sbm.model.audit_entry import AuditEntry
@@ -75,17 +75,19 @@ class HelpdeskActions:
 
     @app.route("/start")
     async def start(self, request: Request, identity: str, subscription: str) -> bytes:
-        return await self._answer(request, identity, subscription, deeds.Start())
+        return await self._answer(request, identity, subscription, deeds.StartAgain())
 
     async def _answer(
-        self, request: Request, identity: str, subscription: str, deed: Deed
+        self, request: Request, identity: str, subscription: str, deed: SubscriptionDeed
     ) -> bytes:
         asked = partial(self._asked, identity, subscription, deed)
         return await self.pages.answer(
             request, PageNeeds(get=deed.needs, post=deed.needs), get=asked, post=asked
         )
 
-    async def _asked(self, identity: str, subscription: str, deed: Deed, visit: Visit) -> View:
+    async def _asked(
+        self, identity: str, subscription: str, deed: SubscriptionDeed, visit: Visit
+    ) -> View:
         """Say what it would do, or do it."""
         is_post = visit.request.method == b"POST"
         find = partial(
@@ -101,7 +103,8 @@ class HelpdeskActions:
         )
         asked = _Asked(find=find, deed=deed, wake=self.wake)
         if is_post:
-            return await actions.perform(visit, asked.propose, asked.do)
+            # Rehearsed, if it is shown again: it locks the subscription.
+            return await actions.perform(visit, asked.propose, asked.do, is_rehearsed=True)
         return await actions.show(visit, asked.propose)
 
 
@@ -110,7 +113,7 @@ class _Asked:
     """A deed that a user asks for: proposed, and done to what was proposed."""
 
     find: Callable[[Transaction], Any]
-    deed: Deed
+    deed: SubscriptionDeed
     wake: Callable[[], None]
 
     async def propose(self, transaction: Transaction) -> Proposal:

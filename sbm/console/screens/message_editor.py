@@ -8,7 +8,7 @@ from attrs import frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console.actions import Done, Proposal, perform, sentence_of, show
+from sbm.console.actions import Done, Proposal, carry_out, perform, sentence_of, show
 from sbm.console.answering import Handler, PageNeeds, Pages
 from sbm.console.drafting import SHOWN, FormDraft, problems_of
 from sbm.console.screens.message_screen import (
@@ -17,17 +17,19 @@ from sbm.console.screens.message_screen import (
     PlaceKey,
     check_reach,
     conflict,
-    count_of,
     edit_state,
     editor,
     find_place,
     hold_version,
+    why_unreachable,
     written_in,
 )
+from sbm.console.screens.set_fields import find_set
 from sbm.console.visit import View, Visit
 from sbm.model.text import is_storable
 from sbm.model.user import CONTENT_EDIT, PEOPLE_READ
 from sbm.operations.content import PLACE_TAKEN, change_message, create_message
+from sbm.operations.content_grid import sms_of
 from sbm.operations.message_place import (
     MessagePlace,
     Replacement,
@@ -105,11 +107,12 @@ class MessageEditor:
         async def propose(transaction: Transaction) -> Proposal:
             place = await hold_version(transaction, visit=visit, where=where)
             return Proposal(
-                title="",
-                button="",
+                title=visit._("Save the message"),
+                button=visit._("Save"),
                 sentences=[],
                 count=0,
                 back=where.base,
+                fields={**written, "version": place.version},
                 seen=(place.version,),
                 needs_reason=False,
             )
@@ -118,7 +121,7 @@ class MessageEditor:
             return await self._write(transaction, visit, where, written)
 
         try:
-            return await perform(visit, propose, work)
+            return await carry_out(visit, propose, work)
         except HasConflict as error:
             return await conflict(visit, where, error)
         except WrongValues as error:
@@ -151,11 +154,11 @@ class MessageEditor:
         else:
             message = await change_message(transaction, draft.draft, message_id=place.message.id)
         await check_reach(transaction, visit=visit, message=message)
-        readers = await count_readers(transaction, message=message)
+        readers = await count_readers(transaction, place=place)
         told = visit.counted(
             "It was saved. %(num)s person gets it next, in this wording.",
             "It was saved. %(num)s people get it next, in this wording.",
-            readers,
+            readers.get_it,
         )
         return Done(sentence=told, place=where.base)
 
@@ -165,13 +168,13 @@ class MessageEditor:
         if visit.request.getHeader("hx-request") != "true":
             state = edit_state(visit, visit.form.get("version", ""))
             return await editor(visit, where, self.rules, state=state, written=written)
-        place = await visit.read(find_place, where=where)
-        text = written.get("text_content", "")
+        messageset = await visit.read(find_set, key=where.key)
+        text = written.get("text_content", "").strip()
         return View(
             template="message_count.html",
             values={
-                "sms": count_of(place, text),
-                "characters": len(text.strip()),
+                "sms": sms_of(messageset, text),
+                "characters": len(text),
                 "longest": self.rules.drafts.max_text_length,
             },
         )
@@ -234,7 +237,7 @@ class MessageEditor:
                 place=f"/console/content/{where.key}/",
             )
 
-        return await perform(visit, propose, work)
+        return await perform(visit, propose, work, is_rehearsed=True)
 
 
 async def _propose_delete(transaction: Transaction, visit: Visit, where: PlaceKey) -> Proposal:
@@ -242,7 +245,7 @@ async def _propose_delete(transaction: Transaction, visit: Visit, where: PlaceKe
     message = place.message
     if message is None:
         raise NoSuchRow
-    await check_reach(transaction, visit=visit, message=message)
+    objection = await why_unreachable(transaction, visit=visit, place=place)
     instead = await delete_and_compare(transaction, message=message)
     told = {"number": place.number, "lang": place.lang, "name": place.messageset.short_name}
     return Proposal(
@@ -254,6 +257,7 @@ async def _propose_delete(transaction: Transaction, visit: Visit, where: PlaceKe
         back=where.base,
         seen=(place.version, *(f"{one.number} {one.message_lang} {one.count}" for one in instead)),
         undo=visit._("An administrator can undo it in the audit."),
+        objection=objection,
         is_dangerous=True,
     )
 

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console.actions import Done, Proposal, perform, show
+from sbm.console.actions import Done, Proposal, carry_out, perform, seen_as, show
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.drafting import SHOWN, problems_of
 from sbm.console.screens.message_screen import (
@@ -23,6 +23,7 @@ from sbm.console.screens.message_screen import (
     editor,
     find_place,
     hold_version,
+    why_unreachable,
 )
 from sbm.console.visit import View, Visit
 from sbm.model.content import Message
@@ -31,11 +32,11 @@ from sbm.operations.content import change_message, create_message
 from sbm.operations.drafts import Draft
 from sbm.operations.media_files import new_name
 from sbm.operations.message_place import MessagePlace, count_readers
-from sbm.operations.refusals import NoSuchRow, WrongValues
+from sbm.operations.refusals import CannotBeSent, NoSuchRow
 from sbm.store import binary_contents
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.bodies import Body
-from sbm.web.http.http_errors import NotStored
+from sbm.web.http.http_errors import Invalid, NotStored
 from sbm.web.http.uploads import StoredFile, UploadPlace, publish_with
 from sbm.web.resources.binary_contents import PART, SCHEMA
 from sbm.web.resources.messages import SCHEMA as MESSAGE_SCHEMA
@@ -71,9 +72,12 @@ class _Recording:
         """What the form carries: the version of the message."""
         place = await hold_version(transaction, visit=self.visit, where=self.where)
         return Proposal(
-            title="",
-            button="",
+            title=self.visit._("Upload the file again"),
+            button=self.visit._("Upload"),
             sentences=[],
+            objection=self.visit._("The form is not that of this page. Choose the file again.")
+            if self.visit.form.get("seen") != seen_as(place.version)
+            else "",
             count=0,
             back=self.where.base,
             seen=(place.version,),
@@ -87,18 +91,18 @@ class _Recording:
         file = await binary_contents.create(transaction, content=self.name)
         message = await _put(transaction, self.visit, self.rules, place, file.id)
         await check_reach(transaction, visit=self.visit, message=message)
-        readers = await count_readers(transaction, message=message)
+        readers = await count_readers(transaction, place=place)
         self.is_done = True
         told = self.visit.counted(
             "The file was saved. %(num)s person gets the message next.",
             "The file was saved. %(num)s people get the message next.",
-            readers,
+            readers.get_it,
         )
         return Done(sentence=told, place=self.where.base)
 
     async def record(self) -> View:
         """Do it once; raises _NotKept if the same form did it before, or nothing was done."""
-        view = await perform(self.visit, self.propose, self.work)
+        view = await carry_out(self.visit, self.propose, self.work)
         if not self.is_done:
             raise _NotKept(view)
         return view
@@ -175,7 +179,7 @@ class MessageFile:
 
         try:
             return await perform(visit, partial(_propose_remove, visit=visit, where=where), work)
-        except SHOWN as error:
+        except CannotBeSent as error:
             problems = problems_of(error, MESSAGE_SCHEMA)
             return await self._refused(visit, where, problems)
 
@@ -183,7 +187,7 @@ class MessageFile:
 def _file(visit: Visit) -> StoredFile:
     """The file of the form; raises Invalid."""
     if PART not in visit.files:
-        raise WrongValues({PART: [visit._("Choose a file.")]})
+        raise Invalid({PART: [visit._("Choose a file.")]})
     parsed = SCHEMA.read(Body(value={PART: visit.files[PART]}))
     parsed.check()
     file: StoredFile = parsed.values[PART]
@@ -219,6 +223,7 @@ async def _propose_remove(transaction: Transaction, *, visit: Visit, where: Plac
     place = await find_place(transaction, where=where)
     if place.file_name(place.message) is None:
         raise NoSuchRow
+    readers = await count_readers(transaction, place=place)
     told = {"number": place.number, "lang": place.lang, "name": place.messageset.short_name}
     return Proposal(
         title=visit._("Remove the file of message %(number)s in %(lang)s of “%(name)s”") % told,
@@ -227,13 +232,14 @@ async def _propose_remove(transaction: Transaction, *, visit: Visit, where: Plac
             visit.counted(
                 "%(num)s person gets this message next, without the file.",
                 "%(num)s people get this message next, without the file.",
-                place.readers,
+                readers.get_it,
             ),
             visit._("The file stays at its address: messages that were sent link to it."),
         ],
-        count=place.readers,
+        count=readers.get_it,
         back=where.base,
         seen=(place.version,),
         undo=visit._("An administrator can undo it in the audit."),
+        objection=await why_unreachable(transaction, visit=visit, place=place),
         needs_reason=False,
     )

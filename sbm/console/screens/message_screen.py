@@ -16,16 +16,23 @@ from sbm.console.form_fields import FormState
 from sbm.console.id_pages import number_in
 from sbm.console.language_tags import tag
 from sbm.console.media_kinds import shown_file
-from sbm.console.screens.set_fields import find_set, named
+from sbm.console.screens.set_fields import find_set, named, why_blocked
 from sbm.console.visit import View, Visit
 from sbm.model.content import Message
 from sbm.model.ledger_entry import MessageVersion
 from sbm.model.paging import PageRequest
 from sbm.model.short_messages import SmsCount
+from sbm.model.user import CONTENT_EDIT
 from sbm.operations.content_grid import sms_of
-from sbm.operations.message_place import MessagePlace, read_place, version_of
+from sbm.operations.message_place import (
+    MessagePlace,
+    PlaceReaders,
+    count_readers,
+    read_place,
+    version_of,
+)
 from sbm.operations.previewing import Preview
-from sbm.store import ledger, messages, users
+from sbm.store import ledger, messages, messagesets, users
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.http_errors import NotFound
 from sbm.web.http.publishing import check_publishing
@@ -62,9 +69,11 @@ class MessageRules:
 
 
 @frozen(kw_only=True)
-class _Told:
+class _ToldPlace:
     place: MessagePlace
+    readers: PlaceReaders
     versions: Sequence[MessageVersion]
+    blocked: str
 
 
 class HasConflict(Exception):
@@ -104,6 +113,18 @@ async def check_reach(transaction: Transaction, *, visit: Visit, message: Messag
         )
 
 
+async def why_unreachable(transaction: Transaction, *, visit: Visit, place: MessagePlace) -> str:
+    """Why the user may not change the messages of this set; empty: nothing prevents it."""
+    if not visit.user.may(CONTENT_EDIT):
+        return ""  # then nothing offers it
+    return await why_blocked(
+        transaction,
+        visit=visit,
+        is_under_way=messagesets.is_under_way,
+        row_id=place.messageset.id,
+    )
+
+
 def edit_state(
     visit: Visit,
     version: str,
@@ -115,7 +136,7 @@ def edit_state(
     once = visit.form.get("once", "")
     is_kept = not is_new and once.isascii() and once.isalnum() and len(once) <= MAX_KEY
     return FormState(
-        values={"version": version},
+        values={"version": version, "reason": visit.form.get("reason", "")},
         once=once if is_kept else uuid.uuid4().hex,
         seen=seen_as(version),
         problems={
@@ -138,7 +159,7 @@ async def editor(
     status: int | None = None,
 ) -> View:
     """The page of a message; ``written`` is what a form had that was sent, and is not saved."""
-    told = await visit.read_snapshot(_read, where=where)
+    told = await visit.read_snapshot(_read, visit=visit, where=where)
     place = told.place
     state = state or edit_state(visit, place.version, is_new=True)
     values = {**_stored(place.message), **(written or {})}
@@ -146,6 +167,7 @@ async def editor(
         template="message.html",
         values={
             "place": place,
+            "readers": told.readers,
             "found": place.messageset,
             "base": where.base,
             "name": named(visit, place.lang),
@@ -167,6 +189,7 @@ async def editor(
             ],
             "file": shown_file(place.file_name(place.message), rules.media_url),
             "versions": told.versions,
+            "blocked": told.blocked,
             "can_store": rules.can_store,
             "file_once": uuid.uuid4().hex,
             "preview": preview,
@@ -192,7 +215,6 @@ async def conflict(visit: Visit, where: PlaceKey, error: HasConflict) -> View:
             "by": by,
             "state": edit_state(visit, place.version, is_new=True),
             "mine": written_in(visit),
-            "reason": visit.form.get("reason", ""),
         },
         status=409,
     )
@@ -217,7 +239,7 @@ def _stored(message: Message | None) -> dict[str, str]:
     }
 
 
-async def _read(transaction: Transaction, *, where: PlaceKey) -> _Told:
+async def _read(transaction: Transaction, *, visit: Visit, where: PlaceKey) -> _ToldPlace:
     place = await find_place(transaction, where=where)
     versions = await ledger.list_versions(
         transaction,
@@ -226,7 +248,12 @@ async def _read(transaction: Transaction, *, where: PlaceKey) -> _Told:
         sequence_number=place.number,
         lang=place.lang,
     )
-    return _Told(place=place, versions=versions.rows)
+    return _ToldPlace(
+        place=place,
+        readers=await count_readers(transaction, place=place),
+        versions=versions.rows,
+        blocked=await why_unreachable(transaction, visit=visit, place=place),
+    )
 
 
 async def _who(transaction: Transaction, *, message: Message | None) -> str | None:

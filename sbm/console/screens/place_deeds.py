@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from sbm.console.actions import Proposal
-from sbm.console.screens.deeds import Case, Deed, on_its_way, undo
+from sbm.console.screens.deeds import Case, SubscriptionDeed, on_its_way, undo
 from sbm.store import messagesets, schedules
 from sbm.store.postgres.transaction import Transaction
 
 _TICKS = 3
 
 
-class ChangeLanguage(Deed):
+class ChangeLanguage(SubscriptionDeed):
     """Another language for the messages from the next one on."""
 
     async def propose(self, transaction: Transaction, case: Case) -> Proposal:
@@ -46,7 +46,7 @@ class ChangeLanguage(Deed):
         return case.visit._("The language is %(lang)s now.") % {"lang": lang}
 
 
-class ChangeSchedule(Deed):
+class ChangeSchedule(SubscriptionDeed):
     """Other times for the messages from the next one on."""
 
     async def propose(self, transaction: Transaction, case: Case) -> Proposal:
@@ -91,7 +91,7 @@ class ChangeSchedule(Deed):
         return case.visit._("The schedule is number %(number)s now.") % {"number": schedule_id}
 
 
-class ChangePlace(Deed):
+class ChangePlace(SubscriptionDeed):
     """Another message set, or another number in it."""
 
     async def propose(self, transaction: Transaction, case: Case) -> Proposal:

@@ -10,7 +10,7 @@ from attrs import astuple, field, frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console.actions import Done, Proposal, perform, sentence_of, show
+from sbm.console.actions import Done, Proposal, carry_out, perform, sentence_of, show
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.cron_words import words
 from sbm.console.drafting import (
@@ -24,7 +24,7 @@ from sbm.console.drafting import (
 from sbm.console.form_fields import FormState
 from sbm.console.id_pages import neighbours, window
 from sbm.console.screens.schedule_fields import given_schedule, schedule_fields, ticks_of
-from sbm.console.screens.set_fields import form_state, schedule_words
+from sbm.console.screens.set_fields import form_state, schedule_words, why_blocked
 from sbm.console.visit import View, Visit
 from sbm.model.content import Schedule
 from sbm.model.content_summary import ScheduleSummary
@@ -49,7 +49,7 @@ _EVERY_MORNING = dict.fromkeys(CRON_FIELDS, "*") | {"minute": "0", "hour": "8"}
 
 
 @frozen(kw_only=True)
-class _Listed:
+class _ListedSchedules:
     page: Page[Schedule]
     told: Mapping[int, ToldSchedule]
     summaries: Mapping[int, ScheduleSummary]
@@ -157,7 +157,7 @@ class ScheduleScreen:
         if "check" in visit.form:
             return await self._form(visit, None, form_state(visit, values, _NEW), is_checked=True)
         try:
-            return await perform(visit, propose, work)
+            return await carry_out(visit, propose, work)
         except SHOWN as error:
             problems = problems_of(error, SCHEMA)
             return await self._form(visit, None, form_state(visit, values, _NEW, problems=problems))
@@ -189,7 +189,7 @@ class ScheduleScreen:
         if "check" in visit.form:
             return await self._form(visit, found, state(), is_checked=True)
         try:
-            return await perform(visit, propose, work)
+            return await carry_out(visit, propose, work)
         except SHOWN as error:
             return await self._form(visit, found, state(problems=problems_of(error, SCHEMA)))
 
@@ -207,9 +207,10 @@ class ScheduleScreen:
     async def _form(
         self, visit: Visit, found: Schedule | None, state: FormState, *, is_checked: bool = False
     ) -> View:
-        people = 0
+        people, blocked = 0, ""
         if found is not None:
             people = (await visit.read(schedules.describe, ids=[found.id]))[found.id].people
+            blocked = await visit.read(_why_blocked, visit=visit, schedule_id=found.id)
         cron = Cron.read(**{name: state.values.get(name, "*") for name in CRON_FIELDS})
         zone = self.zones.of(state.values.get("time_zone") or None)
         now = datetime.now(timezone.utc)
@@ -218,6 +219,7 @@ class ScheduleScreen:
             values={
                 "found": found,
                 "people": people,
+                "blocked": blocked,
                 "state": state,
                 "fields": schedule_fields(visit, state),
                 "checked": is_checked,
@@ -233,7 +235,7 @@ class ScheduleScreen:
             schema=SCHEMA, fields=values, method=method, user_id=visit.user.id, rules=self.rules
         )
 
-    def _shown(self, visit: Visit, schedule: Schedule, found: _Listed) -> ShownSchedule:
+    def _shown(self, visit: Visit, schedule: Schedule, found: _ListedSchedules) -> ShownSchedule:
         told, summary = found.told[schedule.id], found.summaries[schedule.id]
         zone = self.zones.of(schedule.time_zone)
         return ShownSchedule(
@@ -247,19 +249,19 @@ class ScheduleScreen:
         )
 
 
-async def _read_page(transaction: Transaction, *, wanted: PageRequest) -> _Listed:
+async def _read_page(transaction: Transaction, *, wanted: PageRequest) -> _ListedSchedules:
     return await _told(transaction, await schedules.list_page(transaction, page=wanted))
 
 
-async def _read_one(transaction: Transaction, *, key: str) -> _Listed:
+async def _read_one(transaction: Transaction, *, key: str) -> _ListedSchedules:
     found = await _find(transaction, key=key)
     return await _told(transaction, Page(rows=[found], count=1, more=False))
 
 
-async def _told(transaction: Transaction, page: Page[Schedule]) -> _Listed:
+async def _told(transaction: Transaction, page: Page[Schedule]) -> _ListedSchedules:
     ids = [one.id for one in page.rows]
     told = await schedules.list_told_of(transaction, ids=ids)
-    return _Listed(
+    return _ListedSchedules(
         page=page,
         told={one.id: one for one in told},
         summaries=await schedules.describe(transaction, ids=ids),
@@ -294,7 +296,7 @@ def _propose_change(visit: Visit, found: Schedule, values: Mapping[str, str]) ->
 async def _propose_delete(transaction: Transaction, *, visit: Visit, key: str) -> Proposal:
     found = await _find(transaction, key=key)
     summary = (await schedules.describe(transaction, ids=[found.id]))[found.id]
-    objection = ""
+    objection = await _why_blocked(transaction, visit=visit, schedule_id=found.id)
     if summary.messagesets:
         told = visit._("These sets have it as their default: %(names)s. So it cannot be deleted.")
         objection = told % {"names": ", ".join(summary.messagesets)}
@@ -312,6 +314,12 @@ async def _propose_delete(transaction: Transaction, *, visit: Visit, key: str) -
         undo=visit._("An administrator can undo it in the audit."),
         objection=objection,
         is_dangerous=True,
+    )
+
+
+async def _why_blocked(transaction: Transaction, *, visit: Visit, schedule_id: int) -> str:
+    return await why_blocked(
+        transaction, visit=visit, is_under_way=schedules.is_under_way, row_id=schedule_id
     )
 
 

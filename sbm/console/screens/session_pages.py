@@ -165,18 +165,21 @@ class Ending:
         ]
         if self.session_id is not None and not ended:
             raise NoSuchRow
+        sentences = [
+            visit.counted(
+                "%(num)s session of “%(name)s” ends.",
+                "%(num)s sessions of “%(name)s” end.",
+                len(ended),
+                name=user.username,
+            ),
+            visit._("What was typed there and not sent is lost. Tokens stay valid."),
+        ]
+        if self.user_id == visit.user.id:
+            sentences.append(visit._("The session that you use now goes on."))
         return Proposal(
             title=visit._("End sessions"),
             button=visit._("End"),
-            sentences=[
-                visit.counted(
-                    "%(num)s session of “%(name)s” ends. This session goes on.",
-                    "%(num)s sessions of “%(name)s” end. This session goes on.",
-                    len(ended),
-                    name=user.username,
-                ),
-                visit._("What was typed there and not sent is lost. Tokens stay valid."),
-            ],
+            sentences=sentences,
             count=len(ended),
             seen=ended,
             back=self.place,

@@ -18,6 +18,8 @@ from sbm.operations.refusals import NoSuchRow
 from sbm.store import messagesets, schedules
 from sbm.store.postgres.transaction import Transaction
 from sbm.store.schedules import ToldSchedule
+from sbm.web.http.http_errors import Forbidden
+from sbm.web.http.publishing import IsUnderWay, check_publishing
 from sbm.web.http.wire import row_id
 
 
@@ -48,6 +50,22 @@ async def read_options(transaction: Transaction) -> SetOptions:
     )
 
 
+async def why_blocked(
+    transaction: Transaction, *, visit: Visit, is_under_way: IsUnderWay, row_id: int
+) -> str:
+    """Why the user may not change a row, in a sentence; empty: nothing prevents it."""
+    try:
+        await check_publishing(
+            transaction, user=visit.user, is_under_way=is_under_way, row_id=row_id
+        )
+    except Forbidden:
+        return visit._(
+            "People who are under way get what this changes. To change it, you need the permission"
+            " content.publish."
+        )
+    return ""
+
+
 def form_state(
     visit: Visit,
     values: Mapping[str, str],
@@ -59,7 +77,7 @@ def form_state(
     once, seen = visit.form.get("once", ""), visit.form.get("seen", "")
     is_kept = once.isascii() and once.isalnum() and len(once) <= MAX_KEY
     return FormState(
-        values=values,
+        values={"reason": visit.form.get("reason", ""), **values},
         once=once if is_kept else uuid.uuid4().hex,
         seen=seen or seen_as(version),
         problems={

@@ -274,6 +274,8 @@ def _sentences(visit: Visit, foreseen: RequeueForecast, count: int) -> list[str]
             "%(num)s messages are owed again: they are sent as soon as their turns come.",
             foreseen.owed,
         )
+        if foreseen.owed
+        else visit._("No message is owed again.")
     ]
     for reason, number in foreseen.skipped.items():
         text = visit.counted("%(num)s is left out: ", "%(num)s are left out: ", number)

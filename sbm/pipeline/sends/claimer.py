@@ -15,7 +15,8 @@ from sbm.model.send import CONTENT_SETTLE, Send
 from sbm.pipeline.database_clock import ClockReading, DatabaseClock
 from sbm.pipeline.dividing import whole_or_divided
 from sbm.pipeline.sends.delivery import Blames, Delivery
-from sbm.pipeline.sends.in_flight import InFlight
+from sbm.pipeline.sends.in_flight import ClaimedSend, InFlight
+from sbm.runtime.time_slices import TimeSlice
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import clock, send_pauses, sends, unreadable
 from sbm.store.postgres.database import Database
@@ -40,6 +41,7 @@ class Claimer:
     number is beyond its end complete.
     """
 
+    _reactor: Any
     _database: Database
     _gated: Transactions
     _in_flight: InFlight
@@ -94,9 +96,22 @@ class Claimer:
         self._may_be_more = is_full or of_tick >= of_ticks
         if len(claimed) == limit and not of_tick:
             self._is_asked = True  # more single sends may be due: they get the next free places
-        for send in claimed:
-            self._delivery.begin(self._in_flight.take(send, asked_at=asked_at))
+        await self._begin([self._in_flight.take(send, asked_at=asked_at) for send in claimed])
         return len(claimed) + self._ended
+
+    async def _begin(self, claimed: Sequence[ClaimedSend]) -> None:
+        """Begin their deliveries, in slices: those that have a slot make a request at once."""
+        waiting = iter(claimed)
+        slices = TimeSlice(reactor=self._reactor)
+        try:
+            for held in waiting:
+                self._delivery.begin(held)
+                if slices.is_over:
+                    await slices.next_turn()
+        finally:
+            # The claimer is stopping. Whoever is in flight has a delivery, which gives it back.
+            for held in waiting:
+                self._delivery.begin(held)
 
     async def _take(self, limit: int, of_ticks: int, *, but: Sequence[str] = ()) -> list[Send]:
         had_strays = self._may_have_strays

@@ -91,6 +91,11 @@ class Database(Service):
         self._stopped = False
 
     @property
+    def size(self) -> int:
+        """How many connections it has at most."""
+        return self._size
+
+    @property
     def reactor(self) -> Any:
         """The reactor that it uses."""
         return self._reactor

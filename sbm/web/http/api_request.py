@@ -34,13 +34,15 @@ SIMULATION_TOKEN = "Simulation-Token"  # noqa: S105
 class ApiRequest:
     """A request that has passed the general checks, and its user.
 
-    ``parameters`` are those of the query, in their order; ``query`` has the last value of each.
-    ``content`` is the body, if the request must outlast its client.
+    ``address`` is that of the client. ``parameters`` are those of the query, in their order;
+    ``query`` has the last value of each. ``content`` is the body, if the request must outlast its
+    client.
     """
 
     user: User
     method: str
     origin: str
+    address: str
     path: str
     parameters: Sequence[tuple[str, str]]
     query: Mapping[str, str]
@@ -49,7 +51,14 @@ class ApiRequest:
 
     @classmethod
     def of(
-        cls, request: Request, user: User, *, method: str, origin: str, content: bytes | None = None
+        cls,
+        request: Request,
+        user: User,
+        *,
+        method: str,
+        origin: str,
+        address: str,
+        content: bytes | None = None,
     ) -> ApiRequest:
         """The request of a user who may make it."""
         parameters = parameters_of(request.uri)
@@ -57,6 +66,7 @@ class ApiRequest:
             user=user,
             method=method,
             origin=origin,
+            address=address,
             path=request.path.decode("ascii", "replace"),
             parameters=parameters,
             query=dict(parameters),

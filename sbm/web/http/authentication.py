@@ -13,12 +13,13 @@ from sbm.model.user import NOBODY, SCHEDULER, User
 from sbm.store import users
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.transaction import Transaction
+from sbm.web.http.credential_guard import CredentialGuard
 from sbm.web.http.http_errors import Unauthenticated
-from sbm.web.http.passwords import Passwords
+from sbm.web.http.origin import Proxies
+from sbm.web.http.passwords import INVALID_PASSWORD, WRONG, Passwords
 
 NOT_PROVIDED = "Authentication credentials were not provided."
 INVALID_TOKEN = "Invalid token."  # noqa: S105 (a sentence)
-INVALID_PASSWORD = "Invalid username/password."  # noqa: S105 (a sentence)
 EXPIRED = "Token expired."
 INACTIVE = "User inactive or deleted."
 
@@ -33,10 +34,30 @@ class Token:
 
     _token: str = field(repr=False)
     _used: Callable[[int], None]
+    _guard: CredentialGuard
+    _address: str
     _is_schedulers: bool = False
 
     async def user(self, transaction: Transaction) -> User:
         """The active user of the token; raises Unauthenticated."""
+        try:
+            user = await self._find(transaction)
+        except Unauthenticated as error:
+            self._guard.refuse(self.digest, self._address, error)
+            raise
+        self._guard.accept(self.digest)
+        return user
+
+    @property
+    def digest(self) -> bytes:
+        """By what the token is known without being told."""
+        return self._guard.digest("token", self._token)
+
+    def check(self) -> None:
+        """Raise Unauthenticated or TooManyGuesses if it need not be looked up."""
+        self._guard.check(self.digest, self._address)
+
+    async def _find(self, transaction: Transaction) -> User:
         found = await users.find_user_by_token(transaction, token=self._token)
         if self._is_schedulers and (found is None or found.is_expired):
             return SCHEDULER
@@ -62,6 +83,7 @@ class Authentication:
     _passwords: Passwords
     _scheduler_tokens: Sequence[str] = field(repr=False)
     _token_used: Callable[[int], None]
+    _proxies: Proxies = field(factory=Proxies)
 
     async def user_of(
         self, request: Request, *, needed: bool = True, calls_back: bool = False
@@ -81,27 +103,37 @@ class Authentication:
     ) -> User | Token:
         """The user of a request, or the token by which the transaction of the work finds the user.
 
-        Raises the errors of ``user_of``. A password is checked here: that takes too long for a
-        transaction.
+        Raises the errors of ``user_of``, and TooManyGuesses. A password is checked here: that takes
+        too long for a transaction.
         """
         header = _header(request)
         scheme = header[:1]
+        address = self._proxies.address(request)
         if scheme == [b"basic"]:
-            return await self._user_with(*_username_and_password(header))
+            return await self._user_with(*_username_and_password(header), address=address)
         if scheme == [b"token"]:
             token = _token(header)
             is_schedulers = self._is_schedulers(token)
             if is_schedulers and calls_back:
                 return SCHEDULER
-            return Token(token=token, used=self._token_used, is_schedulers=is_schedulers)
+            found = Token(
+                token=token,
+                used=self._token_used,
+                guard=self._passwords.guard,
+                address=address,
+                is_schedulers=is_schedulers,
+            )
+            if not is_schedulers:
+                found.check()
+            return found
         if needed:
             raise Unauthenticated(NOT_PROVIDED, kind="no-credentials")
         return NOBODY
 
-    async def _user_with(self, username: str, password: str) -> User:
-        user = await self._passwords.user_with(username, password)
+    async def _user_with(self, username: str, password: str, *, address: str) -> User:
+        user = await self._passwords.user_with(username, password, address=address)
         if user is None:
-            raise Unauthenticated(INVALID_PASSWORD, kind="wrong-password")
+            raise Unauthenticated(INVALID_PASSWORD, kind=WRONG)
         return user
 
     def _is_schedulers(self, token: str) -> bool:

@@ -18,6 +18,8 @@ from multipart import (  # type: ignore[import-untyped]
 )
 
 from sbm.model.echo import echoed
+from sbm.model.json_values import has_more_values
+from sbm.web.http.body_limits import MAX_JSON_VALUES
 from sbm.web.http.http_errors import Invalid, Malformed, UnsupportedMediaType
 
 JSON = "application/json"
@@ -98,6 +100,9 @@ def _strictly(text: str) -> Any:
 
 
 def _json(raw: bytes, charset: str) -> Any:
+    if has_more_values(raw, MAX_JSON_VALUES):
+        fault = f"A JSON body must not have more than {MAX_JSON_VALUES} values."
+        raise Malformed(fault, kind="too-many-values")
     try:
         return parse_json(raw.decode(charset))
     except ValueError as error:

@@ -6,10 +6,8 @@ Times are absolute: a client does not get more time if it sends a byte now and t
 from __future__ import annotations
 
 import re
-from enum import IntEnum
 from typing import Any
 
-from attrs import frozen
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.web.http import HTTPChannel
 from zope.interface import implementer
@@ -17,8 +15,9 @@ from zope.interface import implementer
 from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import complete, refusal
 from sbm.web.http.authors import request_id_of
+from sbm.web.http.connection_limits import Limits, Phase
 from sbm.web.http.http_errors import Reason
-from sbm.web.http.origin import fault_of_host
+from sbm.web.http.origin import fault_of_host, fault_of_target
 from sbm.web.http.targets import plain_target
 
 # A connection is read in small pieces: the smallest chunks that a piece of a body can be made of
@@ -31,46 +30,18 @@ _METHOD = re.compile(rb"[A-Z0-9$_.-]{3,20} ")
 UNREADABLE = "The request cannot be read."
 SLOW = "The request took too long to arrive."
 INCOMPLETE = "The request ended before it was complete."
+CROWDED = "Too many connections. Try again later."
 
-
-@frozen(kw_only=True)
-class Limits:
-    """The limits of a connection.
-
-    ``connections``: how many at once. Bytes: of the request line, of one header, and of all
-    headers. Seconds: from the first byte of a request to the end of its headers; then to the end
-    of its body; then to the end of the answer; between two requests; and the time in which a
-    client must close, if its request was not read.
-    """
-
-    connections: int = 400
-    line_bytes: int = 4094
-    header_bytes: int = 8190
-    headers_bytes: int = 2**15
-    headers: int = 100
-    header_seconds: float = 20
-    body_seconds: float = 60
-    upload_seconds: float = 900
-    answer_seconds: float = 900
-    idle_seconds: float = 75
-    linger_seconds: float = 15
-
-
-class Phase(IntEnum):
-    """The state of a connection. If there are too many, the lowest states are closed first."""
-
-    IDLE = 0
-    CLOSING = 1
-    HEADERS = 2
-    BODY = 3
-    ANSWER = 4
+# What a load balancer asks: it must hear the truth while there are too many clients.
+PROBES = frozenset({b"/livez", b"/readyz"})
 
 
 @implementer(IHalfCloseableProtocol)
 class BoundedChannel(HTTPChannel):
     """An HTTP/1 connection with limits. It answers in JSON, even if the request is malformed.
 
-    ``site`` is its BoundedSite.
+    ``site`` is its BoundedSite. ``crowded`` says which limit of connections was reached before it;
+    empty: none was. ``address`` is what counts as its client's address.
     """
 
     site: Any
@@ -78,6 +49,8 @@ class BoundedChannel(HTTPChannel):
     transport: Any
     phase = Phase.IDLE
     since = 0.0
+    crowded = ""
+    address = ""
 
     _networkProducer: Any
     _deadline: Any = None
@@ -119,7 +92,7 @@ class BoundedChannel(HTTPChannel):
             self.transport.bufferSize = READ_BYTES
         super().connectionMade()  # type: ignore[no-untyped-call]
         self._is_secure = bool(super().isSecure())  # type: ignore[no-untyped-call]
-        self._enter(Phase.IDLE, self.limits.header_seconds)
+        self._enter(Phase.IDLE, self._header_seconds)
 
     def isSecure(self) -> bool:
         """Whether it is a TLS connection; asked several times for each request."""
@@ -217,7 +190,7 @@ class BoundedChannel(HTTPChannel):
         if self._is_deaf:
             return
         if self.phase is Phase.IDLE and data:
-            self._enter(Phase.HEADERS, self.limits.header_seconds)
+            self._enter(Phase.HEADERS, self._header_seconds)
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 
     def lineReceived(self, line: bytes) -> None:
@@ -255,15 +228,26 @@ class BoundedChannel(HTTPChannel):
             self._refuse_unreadable()
             self.length = None  # tells Twisted that no request follows
             return
+        if self.crowded and not self._is_probe:
+            self.refuse(503, CROWDED, kind=self.crowded)
+            self.length = None
+            return
         headers = self.requests[-1].requestHeaders
+        codings = headers.getRawHeaders(b"transfer-encoding", [])
+        if codings and [coding.strip().lower() for coding in codings] != [b"chunked"]:
+            # A proxy may see another end of the body than Twisted, which ignores "identity".
+            self._refuse_unreadable()
+            self.length = None
+            return
         fault = fault_of_host(headers, is_needed=self._version == b"HTTP/1.1")
+        fault = fault or fault_of_target(self._path, headers)
         if fault:
             self.refuse(400, fault, kind="host")
             self.length = None
             return
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
         request = self.requests[-1]
-        if self._is_retiring:
+        if self._is_retiring or self.crowded:
             self._will_close()
         seconds = self.limits.upload_seconds if request.upload else self.limits.body_seconds
         self._enter(Phase.BODY, seconds)
@@ -345,6 +329,15 @@ class BoundedChannel(HTTPChannel):
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self._refuse_unreadable()
+
+    @property
+    def _header_seconds(self) -> float:
+        seconds = self.limits.header_seconds
+        return min(seconds, self.limits.spare_seconds) if self.crowded else seconds
+
+    @property
+    def _is_probe(self) -> bool:
+        return plain_target(*self.target).partition(b"?")[0].rstrip(b"/") in PROBES
 
     @property
     def _target_being_read(self) -> bytes | None:

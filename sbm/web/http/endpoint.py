@@ -7,10 +7,10 @@ the body, and the values.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from functools import cache
-from typing import Any, Generic, TypeVar
+from functools import cache, partial
+from typing import Any, Generic, Literal, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import Factory, evolve, field, frozen
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -28,6 +28,7 @@ from sbm.web.http.acceptance import accepts
 from sbm.web.http.api_request import ApiRequest, content_of
 from sbm.web.http.authentication import Authentication, Token
 from sbm.web.http.http_errors import Reason
+from sbm.web.http.list_lane import ListLane
 from sbm.web.http.needs import FOR_EVERY_USER, Needs
 from sbm.web.http.origin import Proxies
 from sbm.web.http.reply import OptionsInfo, Reply, reply_to, written
@@ -52,13 +53,15 @@ class InTransaction(Generic[Result]):
     the reply after the commit: it has the effects, and may take long. If all statements of the work
     only read, say ``only_reads``: that saves the COMMIT. If there is ``refused``, it is called
     after the work of a request with a user was rolled back, with the error; and once the user is
-    known, all is done to its end, even if the client goes away meanwhile.
+    known, all is done to its end, even if the client goes away meanwhile. ``lane`` says on which
+    connections: those of ``list`` share a part of the usual ones, and ``prompt`` has its own.
     """
 
     work: Callable[[Transaction, ApiRequest], Awaitable[Result]]
     reply: Callable[[ApiRequest, Result], Awaitable[Reply]]
     only_reads: bool = False
     refused: Callable[[ApiRequest, Exception], Awaitable[None]] | None = None
+    lane: Literal["usual", "list", "prompt"] = "usual"
 
 
 def replying(work: Callable[[Transaction, ApiRequest], Awaitable[Reply]]) -> InTransaction[Reply]:
@@ -82,11 +85,21 @@ Method = InTransaction[Any] | Callable[[ApiRequest], Awaitable[Reply]]
 
 @frozen(eq=False, kw_only=True)
 class Endpoint:
-    """The part of every answer that all paths of the API share."""
+    """The part of every answer that all paths of the API share.
+
+    ``prompt`` are the connections of what must not wait behind all else: the health check, and the
+    calls that begin to send.
+    """
 
     database: Database
     authentication: Authentication
     proxies: Proxies = field(factory=Proxies)
+    prompt: Database | None = None
+    lists: ListLane = field(
+        default=Factory(
+            lambda self: ListLane(most=max(1, self.database.size // 2)), takes_self=True
+        )
+    )
 
     async def answer(
         self,
@@ -132,16 +145,20 @@ class Endpoint:
         needs_user: bool,
         answers: str | None,
     ) -> Reply:
-        origin = self.proxies.origin(request)
+        origin, address = self.proxies.origin(request), self.proxies.address(request)
         if not accepts(request.getHeader("accept"), answers):
             raise http_errors.NotAcceptable
         name = request.method.decode("ascii", "replace")
         method = methods.get("GET" if name == "HEAD" else name)
         found: list[ApiRequest] = []
-        content: bytes | None = None
+        outlasts_client = isinstance(method, InTransaction) and method.refused is not None
+        # When the client has gone, its body is closed.
+        content = content_of(request) if outlasts_client else None
 
         def admitted(user: User) -> ApiRequest:
-            made = ApiRequest.of(request, user, method=name, origin=origin, content=content)
+            made = ApiRequest.of(
+                request, user, method=name, origin=origin, address=address, content=content
+            )
             found.append(made)
             needs.check(user, "" if method is None else name)
             if method is None and name != "OPTIONS":
@@ -152,22 +169,34 @@ class Endpoint:
             credentials = await self.authentication.credentials(
                 request, needed=needs_user, calls_back=needs.admits_scheduler
             )
-            if method.refused is None:
-                return await self._transacted(method, credentials, admitted, found)
-            # When the client has gone, its body is closed.
-            content = content_of(request)
-            work = Deferred.fromCoroutine(self._transacted(method, credentials, admitted, found))
-            try:
-                return await shielded(work)
-            except CancelledError:
-                if not found:  # the work of strangers would pile up
-                    work.cancel()
-                raise
+            return await self._in_lane(method, credentials, admitted, found)
         user = await self.authentication.user_of(
             request, needed=needs_user, calls_back=needs.admits_scheduler
         )
         admitted_request = admitted(user)
         return options.reply() if method is None else await method(admitted_request)
+
+    async def _in_lane(
+        self,
+        method: InTransaction[Any],
+        credentials: User | Token,
+        admitted: Callable[[User], ApiRequest],
+        found: Sequence[ApiRequest],
+    ) -> Reply:
+        """The reply of a method that is one transaction, when it is its turn."""
+        work = partial(self._transacted, method, credentials, admitted, found)
+        if method.lane == "list":
+            user = credentials.username if isinstance(credentials, User) else credentials.digest
+            return await self.lists.run(user, work)
+        if method.refused is None:
+            return await work()
+        working = Deferred.fromCoroutine(work())
+        try:
+            return await shielded(working)
+        except CancelledError:
+            if not found:  # the work of strangers would pile up
+                working.cancel()
+            raise
 
     async def _transacted(
         self,
@@ -177,7 +206,10 @@ class Endpoint:
         found: Sequence[ApiRequest],
     ) -> Reply:
         """The reply of a method that is one transaction; ``found`` are the requests with a user."""
-        transact = self.database.read if method.only_reads else self.database.transact
+        database = self.database
+        if method.lane == "prompt" and self.prompt is not None:
+            database = self.prompt
+        transact = database.read if method.only_reads else database.transact
         try:
             request, result = await transact(_worked, credentials, admitted, method)
         except CancelledError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
 from attrs import field, frozen
@@ -167,8 +168,21 @@ class UnsupportedMediaType(RefusalWithDetail):
 class Busy(RefusalWithDetail):
     """Too many requests at once; nothing was begun."""
 
-    def __init__(self) -> None:
-        super().__init__("Too many passwords are being checked now; try again soon.")
+    def __init__(
+        self, detail: str = "Too many passwords are being checked now; try again soon."
+    ) -> None:
+        super().__init__(detail)
+
+
+class TooManyGuesses(RefusalWithDetail):
+    """An address has sent many wrong credentials: nothing was looked up.
+
+    ``seconds`` is how long to wait.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("Too many wrong credentials came from this address; try again later.")
+        self.seconds = seconds
 
 
 # The errors of ``web``, and those of the operations.
@@ -192,6 +206,7 @@ STATUSES: Mapping[type[Exception], int] = {
     TooLarge: 413,
     UnsupportedMediaType: 415,
     KeyReused: 422,
+    TooManyGuesses: 429,
     TooManyTokens: 429,
     Busy: 503,
     DatabaseUnavailable: 503,
@@ -219,6 +234,7 @@ KINDS: Mapping[type[Exception], str] = {
     TooLarge: "too-large",
     UnsupportedMediaType: "media-type",
     KeyReused: "key-reused",
+    TooManyGuesses: "too-many-guesses",
     TooManyTokens: "too-many-tokens",
     Busy: "busy",
     CommitUnknown: "commit-unknown",
@@ -252,6 +268,8 @@ def reason_of(error: Exception) -> Reason:
 
 def headers_of(error: Exception) -> Mapping[str, str]:
     """The headers of the answer to this error."""
+    if isinstance(error, TooManyGuesses):
+        return {"Retry-After": str(ceil(error.seconds))}
     return next((headers for kind, headers in HEADERS.items() if isinstance(error, kind)), {})
 
 

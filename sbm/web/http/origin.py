@@ -20,6 +20,8 @@ _HOST = re.compile(r"(?P<name>[a-z0-9._-]+|\[[a-f0-9:.]+\])(:(?P<port>[0-9]{1,5}
 
 _USUAL_PORTS = {"http": "80", "https": "443"}
 
+_ABSOLUTE = re.compile(rb"(https?)://([^/?#]*)", re.IGNORECASE)
+
 
 Network = IPv4Network | IPv6Network
 
@@ -58,19 +60,21 @@ class Proxies:
     def address(self, request: Request) -> str:
         """The address of the client: the last one in X-Forwarded-For that is no trusted proxy.
 
-        It is that of the connection if a stranger has sent the request; empty for a Unix socket.
+        It is that of the connection if a stranger has sent the request. It is empty if it is not
+        known: behind a Unix socket, or a proxy that does not tell it.
         """
         address = _peer(request)
         lines = request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
-        before = b",".join(lines).decode("latin-1").split(",") if self._trust(request) else []
-        while before and self._includes(address):
+        before = b",".join(lines).decode("latin-1").split(",") if self.trusts(address) else []
+        while before and self.trusts(address):
             address = before.pop().strip()
-        return str(_parsed(address) or "")
+        return "" if self.trusts(address) else str(_parsed(address) or "")
 
     def _trust(self, request: Request) -> bool:
-        return self._includes(_peer(request))
+        return self.trusts(_peer(request))
 
-    def _includes(self, text: str) -> bool:
+    def trusts(self, text: str) -> bool:
+        """Whether this address is that of a trusted proxy."""
         if not self.networks:
             return False
         address = _parsed(text)
@@ -126,6 +130,22 @@ def is_host(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def fault_of_target(target: bytes, headers: Headers) -> str:
+    """The error of a target that is a whole URL: its host is another one than that of Host."""
+    match = _ABSOLUTE.match(target)
+    if match is None:
+        return ""
+    scheme, host = (part.decode("latin-1").lower() for part in match.groups())
+    told = [one.decode("latin-1").lower() for one in headers.getRawHeaders(b"host", [])]
+    if [_without_usual_port(one, scheme) for one in told] == [_without_usual_port(host, scheme)]:
+        return ""
+    return "The host of the target is not that of the Host header."
+
+
+def _without_usual_port(host: str, scheme: str) -> str:
+    return host.removesuffix(f":{_USUAL_PORTS[scheme]}")
 
 
 def _checked(host: str, header: str) -> str:

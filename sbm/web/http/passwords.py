@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
-from attrs import define
+from attrs import Factory, define, field
 from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
 
 from sbm.model import password as passwords
 from sbm.model.user import MAX_USERNAME, User
-from sbm.runtime.threads import in_thread, shielded
+from sbm.runtime.threads import shielded
 from sbm.store import users
 from sbm.store.postgres.database import Database
-from sbm.web.http.http_errors import Busy
+from sbm.web.http.credential_guard import CredentialGuard
+from sbm.web.http.http_errors import Busy, Unauthenticated
 
 T = TypeVar("T")
 
 # One check takes some 30 ms of a core. With few slots, a client that guesses passwords must wait.
 MAX_AT_ONCE = 2
-MAX_WAITING = 100
+MAX_WAITING = 20
+
+INVALID_PASSWORD = "Invalid username/password."  # noqa: S105 (a sentence)
+WRONG = "wrong-password"
+
+
+@cache
+def _threads(reactor: Any) -> ThreadPool:
+    """Threads for passwords alone: each check takes 19 MiB, which its thread keeps for the next."""
+    pool = ThreadPool(minthreads=0, maxthreads=MAX_AT_ONCE, name="passwords")
+    pool.start()
+    reactor.addSystemEventTrigger("during", "shutdown", pool.stop)
+    return pool
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -28,16 +44,37 @@ class Passwords:
 
     _database: Database
     _reactor: Any
+    guard: CredentialGuard = field(
+        default=Factory(lambda self: CredentialGuard(reactor=self._reactor), takes_self=True)
+    )
+
+    _pool: Any = field(default=Factory(lambda self: _threads(self._reactor), takes_self=True))
 
     def __attrs_post_init__(self) -> None:
         self._slots = DeferredSemaphore(MAX_AT_ONCE)
 
-    async def user_with(self, username: str, password: str) -> User | None:
+    async def user_with(self, username: str, password: str, *, address: str = "") -> User | None:
         """The active user with this name and password, if there is one.
 
         An unknown name takes as long as a wrong password. If the stored hash has an old format, it
-        is replaced. Raises Busy, or DatabaseUnavailable.
+        is replaced. ``address`` is that of the client. Raises Busy, TooManyGuesses, or
+        DatabaseUnavailable.
         """
+        digest = self.guard.digest("password", username, password)
+        try:
+            self.guard.check(digest, address)
+        except Unauthenticated:
+            return None
+        if len(self._slots.waiting) >= MAX_WAITING:
+            raise Busy  # before anything is asked of the database
+        user = await self._user_with(username, password)
+        if user is None:
+            self.guard.refuse(digest, address, Unauthenticated(INVALID_PASSWORD, kind=WRONG))
+        else:
+            self.guard.accept(digest)
+        return user
+
+    async def _user_with(self, username: str, password: str) -> User | None:
         user, stored = await self._find(username)
         is_right = await self._in_thread(lambda: passwords.verify(password, stored))
         if not is_right or user is None or not user.is_active:
@@ -66,7 +103,7 @@ class Passwords:
         if len(self._slots.waiting) >= MAX_WAITING:
             raise Busy
         await self._slots.acquire()
-        working = in_thread(self._reactor, work)
+        working = deferToThreadPool(self._reactor, self._pool, work)
 
         def done(result: Any) -> Any:
             self._slots.release()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
+from ipaddress import IPv6Address, IPv6Network, ip_address
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -15,17 +17,21 @@ from twisted.web.server import Request, Site
 from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import refusal
 from sbm.web.http.authors import REQUEST_ID_HEADER, request_id_of
-from sbm.web.http.channel import BoundedChannel, Limits, Phase
+from sbm.web.http.body_limits import USUAL_BYTES, BodyLimits
+from sbm.web.http.channel import CROWDED, BoundedChannel
+from sbm.web.http.connection_limits import Limits, Phase
 from sbm.web.http.http_errors import NotStored, Reason
+from sbm.web.http.origin import Proxies
 from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.targets import plain_target
 from sbm.web.http.uploads import Upload, Uploads
 
-# JSON and forms.
-MAX_BODY_BYTES = 2**20
-
 # A body of up to so many bytes is kept in memory; a longer one in a file without a name.
 IN_MEMORY_BYTES = 2**16
+
+
+# These bytes, if they were encoded, become one that is in no path.
+_IN_NO_PATH = bytes.maketrans(b"\n/", b"\xff\xff")
 
 
 class BoundedRequest(Request):
@@ -39,7 +45,7 @@ class BoundedRequest(Request):
     channel: Any
     content: Any
     body_size = 0
-    body_limit = MAX_BODY_BYTES
+    body_limit = USUAL_BYTES
     upload: Upload | None = None
     request_id = ""
     is_waiting = False
@@ -71,7 +77,9 @@ class BoundedRequest(Request):
         if length == 0:
             self.content = BytesIO()
             return
-        uploads = self.channel.site.uploads
+        site = self.channel.site
+        self.body_limit = site.body_limits.of(plain_target(*self.channel.target))
+        uploads = site.uploads
         if uploads is not None:
             self._begin_upload(uploads)
         if length is not None and length > self.body_limit:
@@ -154,6 +162,8 @@ class BoundedSite(Site):
         limits: Limits | None = None,
         uploads: Uploads | None = None,
         refusals: Refusals | None = None,
+        body_limits: BodyLimits | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             resource, requestFactory=BoundedRequest, timeout=None, reactor=reactor
@@ -161,21 +171,56 @@ class BoundedSite(Site):
         self.limits = limits or Limits()
         self.uploads = uploads
         self.refusals = refusals or Refusals(reactor=reactor)
+        self.body_limits = body_limits or BodyLimits()
+        self.proxies = proxies or Proxies()
         self._channels: set[BoundedChannel] = set()
         self._empty: Deferred[None] = succeed(None)
 
     def buildProtocol(self, addr: Any) -> Any:
-        """A channel; if there are too many, the one that has waited longest is closed."""
-        if len(self._channels) >= self.limits.connections and not self._make_room():
+        """A channel; if there are too many, the one that has waited longest is closed.
+
+        If all are busy, it is one of the spare ones; if these are busy, too, it is told at once.
+        """
+        address = self._counted_address(addr)
+        crowded = self._crowded(address)
+        if crowded and not self._make_room(lambda one: bool(one.crowded), self.limits.spare):
             overloaded = Overloaded()
-            reason = Reason(kind="connections")
+            reason = Reason(kind=crowded)
             self.refusals.refused(None, 503, reason, request_id=overloaded.request_id)
             return overloaded
         channel: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
         channel.limits = self.limits
         channel.since = self.reactor.seconds()
+        channel.crowded, channel.address = crowded, address
         self._channels.add(channel)
         return channel
+
+    def _crowded(self, address: str) -> str:
+        """Which limit a new connection from this address would exceed; empty: none."""
+        limits = self.limits
+        if address and not self._make_room(
+            lambda one: one.address == address and not one.crowded, limits.of_address
+        ):
+            return "connections-of-address"
+        if not self._make_room(lambda one: not one.crowded, limits.connections):
+            return "connections"
+        return ""
+
+    def _counted_address(self, addr: Any) -> str:
+        """What counts as the address of a client; empty for a proxy, and for a Unix socket.
+
+        Whoever has an address of IPv6 has a whole network of them.
+        """
+        host = str(getattr(addr, "host", "") or "")
+        if not host or self.proxies.trusts(host):
+            return ""
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return ""
+        if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
+            return str(IPv6Network((address, 64), strict=False))
+        return str(getattr(address, "ipv4_mapped", None) or address)
 
     def forget(self, channel: BoundedChannel) -> None:
         """Remove a closed channel."""
@@ -205,9 +250,12 @@ class BoundedSite(Site):
         return [b"http/1.1"]
 
     def getResourceFor(self, request: Any) -> Any:
-        """Find the resource; bytes of a path that are not UTF-8 match no path."""
+        """Find the resource.
+
+        Bytes of a path that are not UTF-8 match no path, and an encoded slash divides no parts.
+        """
         request.postpath = [
-            part.replace(b"\n", b"\xff").decode("utf-8", "replace").encode("utf-8")
+            part.translate(_IN_NO_PATH).decode("utf-8", "replace").encode("utf-8")
             for part in request.postpath
         ]
         return super().getResourceFor(request)  # type: ignore[no-untyped-call]
@@ -215,8 +263,14 @@ class BoundedSite(Site):
     def log(self, request: Any) -> None:
         """Write no access log."""
 
-    def _make_room(self) -> bool:
-        waiting = [one for one in self._channels if not one.is_working]
+    def _make_room(self, counts: Callable[[BoundedChannel], bool], most: int) -> bool:
+        """Whether one more of those that count may come; if need be, the oldest is closed."""
+        if len(self._channels) < most:
+            return True
+        counted = [one for one in self._channels if counts(one)]
+        if len(counted) < most:
+            return True
+        waiting = [one for one in counted if not one.is_working]
         if not waiting:
             return False
         oldest = min(waiting, key=lambda one: (one.phase, one.since))
@@ -244,7 +298,5 @@ class Overloaded(Protocol):
 
     def connectionMade(self) -> None:
         assert self.transport is not None
-        self.transport.write(
-            refusal(503, "Too many connections. Try again later.", request_id=self.request_id)
-        )
+        self.transport.write(refusal(503, CROWDED, request_id=self.request_id))
         self.transport.loseConnection()

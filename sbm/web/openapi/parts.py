@@ -122,9 +122,13 @@ ERRORS: Mapping[str, JsonSchema] = {
         " done.",
         "schema": "Detail",
     },
+    "TooManyGuesses": {
+        "description": "Many wrong credentials came from this address: nothing was looked up.",
+        "schema": "Detail",
+    },
     "TooManyTokens": {
         "description": "The user has as many live tokens as SBM_MAX_TOKENS allows, and uses all of"
-        " them.",
+        " them; or many wrong credentials came from this address.",
         "schema": "Detail",
     },
     "UnsupportedMediaType": {
@@ -252,7 +256,7 @@ class PathItem:
     def _errors(self, operation: Operation) -> dict[int, str]:
         errors = dict(_CONNECTION)
         if self.is_api:
-            errors |= {401: "Unauthenticated", 406: "NotAcceptable"}
+            errors |= {401: "Unauthenticated", 406: "NotAcceptable", 429: "TooManyGuesses"}
         if self.is_api:
             errors[403] = "Forbidden"
         if operation.body is not None:
@@ -319,7 +323,7 @@ def _error(name: str, error: JsonSchema) -> JsonSchema:
     headers = {"Allow": ref("headers", "AllowIfKnown")}
     if name == "Unauthenticated":
         headers["WWW-Authenticate"] = ref("headers", "WWW-Authenticate")
-    if name == "Unavailable":
+    if name in ("Unavailable", "TooManyGuesses"):
         headers["Retry-After"] = ref("headers", "Retry-After")
     return {
         "description": error["description"],

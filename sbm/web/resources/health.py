@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 from twisted.web.server import Request
 
@@ -53,7 +53,10 @@ class Health:
     async def health(self, request: Request) -> bytes:
         answer = Deferred.fromCoroutine(
             self.endpoint.answer(
-                request, _OPTIONS, {"GET": reading(self._read)}, unavailable=self._down
+                request,
+                _OPTIONS,
+                {"GET": evolve(reading(self._read), lane="prompt")},
+                unavailable=self._down,
             )
         )
         try:

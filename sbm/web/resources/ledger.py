@@ -218,7 +218,7 @@ class Ledger:
         method, answers = LISTING.method(reactor), None
         told = request.args.get(b"format", [b""])[-1]
         if told == b"csv":
-            method = InTransaction(work=self._first, reply=self._csv, only_reads=True)
+            method = InTransaction(work=self._first, reply=self._csv, only_reads=True, lane="list")
             answers = "text/csv"
         elif told not in (b"", b"json"):
             method = reading(_refuse_format)

@@ -181,7 +181,10 @@ class MessageSets(Collection):
     @app.route("/<key>/messages")
     async def messages(self, request: Request, key: str) -> bytes:
         read = InTransaction(
-            work=partial(_find_with_messages, key), reply=self._with_messages, only_reads=True
+            work=partial(_find_with_messages, key),
+            reply=self._with_messages,
+            only_reads=True,
+            lane="list",
         )
         return await self.endpoint.answer(request, _MESSAGES, {"GET": read})
 

@@ -158,6 +158,7 @@ class Timelines:
             work=partial(self._read, identity, listing),
             reply=partial(self._reply, listing),
             only_reads=True,
+            lane="list",
         )
         return await self.endpoint.answer(request, _OPTIONS, {"GET": method}, needs=_NEEDS)
 

@@ -179,7 +179,7 @@ class Schedules(Collection):
 
     @app.route("/<key>/send")
     async def post_back(self, request: Request, key: str) -> bytes:
-        send = InTransaction(work=partial(self._send, key), reply=self._sent)
+        send = InTransaction(work=partial(self._send, key), reply=self._sent, lane="prompt")
         return await self.endpoint.answer(request, _SEND, {"POST": send}, needs=CALLED_BACK)
 
     async def _send(

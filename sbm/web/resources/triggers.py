@@ -57,12 +57,12 @@ class Triggers:
 
     async def send(self, request: Request, key: str) -> bytes:
         """Answer a request to owe the next message of the subscription with this key."""
-        send = InTransaction(work=partial(self._send, key), reply=self._sent)
+        send = InTransaction(work=partial(self._send, key), reply=self._sent, lane="prompt")
         return await self.endpoint.answer(request, _SEND, {"POST": send}, needs=CALLED_BACK)
 
     async def resend(self, request: Request, key: str) -> bytes:
         """Answer a request to owe the last message once more."""
-        resend = InTransaction(work=partial(_resend, key), reply=self._resent)
+        resend = InTransaction(work=partial(_resend, key), reply=self._resent, lane="prompt")
         return await self.endpoint.answer(request, _RESEND, {"POST": resend}, needs=OPERATING)
 
     async def _send(

@@ -176,7 +176,7 @@ class TokenAuth:
     async def _create(self, request: ApiRequest) -> Reply:
         parsed = PASSWORD_SCHEMA.read(request.body())
         parsed.check()
-        user = await self.passwords.user_with(**parsed.attributes())
+        user = await self.passwords.user_with(**parsed.attributes(), address=request.address)
         if user is None:
             raise Invalid({NON_FIELD: [WRONG_PASSWORD]}, kind="wrong-password")
         assert user.id is not None

@@ -94,7 +94,12 @@ class Listing(Generic[Row]):
 
     def method(self, reactor: Any) -> InTransaction[Any]:
         """The method that reads a page in a transaction, and writes it after that."""
-        return InTransaction(work=self._read, reply=partial(self._reply, reactor), only_reads=True)
+        return InTransaction(
+            work=self._read,
+            reply=partial(self._reply, reactor),
+            only_reads=True,
+            lane="list",
+        )
 
     async def _read(
         self, transaction: Transaction, request: ApiRequest
@@ -216,7 +221,9 @@ class EndlessListing(Generic[Row]):
 
     def method(self, reactor: Any) -> InTransaction[Any]:
         """The method that reads a page in a transaction, and writes it after that."""
-        return InTransaction(work=self.read, reply=partial(self.reply, reactor), only_reads=True)
+        return InTransaction(
+            work=self.read, reply=partial(self.reply, reactor), only_reads=True, lane="list"
+        )
 
     async def read(self, transaction: Transaction, request: ApiRequest) -> EndlessPage[Row]:
         """The requested page; raises Invalid for its filters, Malformed for its cursor."""

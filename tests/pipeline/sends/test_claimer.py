@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from attrs import define
 from pytest_twisted import ensureDeferred
-from twisted.internet.task import Clock
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock, deferLater
 
 from sbm.clients.outcomes import Unavailable
 from sbm.model.durations import RequestTimeout
@@ -16,6 +17,7 @@ from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.claimer import LOOK_SECONDS, Claimer
 from sbm.pipeline.sends.delivery import Blames
+from sbm.runtime.time_slices import SECONDS
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import sends, ticks
 from sbm.store.postgres.database import Database
@@ -38,7 +40,7 @@ class Bench:
         self.clock = Clock()
         self.in_flight = nothing_in_flight(self.clock, capacity=10, spare=2)
         self.line = BreakableDatabase(self.database)
-        self.begun = Begun()
+        self.begun = Begun(clock=self.clock)
         self.breakers = tuple(
             Breaker(service=name, seconds=self.clock.seconds, draw=lambda: 1.0) for name in "ab"
         )
@@ -51,6 +53,7 @@ class Bench:
         make: Any = Claimer
         self.wakeup = Wakeup(reactor=self.clock)
         self.claimer = make(
+            reactor=self.clock,
             database=self.line,
             gated=self.line,
             in_flight=self.in_flight,
@@ -93,6 +96,36 @@ async def test_what_is_claimed_is_held_and_begun(bench: Bench) -> None:
     assert bench.begun.held == list(bench.in_flight.held.values())
     assert {held.lease.end for held in bench.begun.held} == {100 + LEASE.total_seconds()}
     assert await bench.claimer.claim() == 0
+
+
+async def claiming_slowly(bench: Bench) -> Deferred[int]:
+    """A claim of three sends, of which the first one has begun."""
+    await bench.owe(3)
+    bench.begun.takes = SECONDS
+    claiming = Deferred.fromCoroutine(bench.claimer.claim())
+    while not bench.begun.held:
+        await deferLater(bench.database.reactor, 0.01)
+    assert len(bench.begun.held) == 1
+    assert len(bench.in_flight.held) == 3  # so that all leases are renewed
+    return claiming
+
+
+@ensureDeferred
+async def test_deliveries_that_take_long_to_begin_leave_turns_to_others(bench: Bench) -> None:
+    claiming = await claiming_slowly(bench)
+    bench.clock.advance(0)
+    assert await claiming == 3
+    assert bench.begun.held == list(bench.in_flight.held.values())
+
+
+@ensureDeferred
+async def test_a_claimer_that_is_stopped_begins_what_it_holds(bench: Bench) -> None:
+    """Then the deliveries give it back."""
+    claiming = await claiming_slowly(bench)
+    claiming.cancel()
+    with pytest.raises(CancelledError):
+        await claiming
+    assert bench.begun.held == list(bench.in_flight.held.values())
 
 
 @ensureDeferred

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from sbm.web.http.request import MAX_BODY_BYTES, Overloaded
+from sbm.web.http.body_limits import USUAL_BYTES
+from sbm.web.http.request import Overloaded
 from tests.web.conftest import Api
 from tests.web.http.test_channel import GET, POST, Echo, SiteUnderTest, Transport
 from tests.web.sockets import asked, head
@@ -143,7 +144,7 @@ async def test_a_reason_that_cannot_be_read_is_refused(api: Api, lines: tuple[by
 
 @pytest_twisted.ensureDeferred
 async def test_a_body_that_is_too_large_is_answered_like_all(api: Api) -> None:
-    length = f"Content-Length: {MAX_BODY_BYTES + 1}"
+    length = f"Content-Length: {USUAL_BYTES + 1}"
     answer = await (await asked(api, head(api, "POST /api/v1/schedule/", JSON, length))).rest()
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert_protected(answer)

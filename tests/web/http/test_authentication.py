@@ -11,6 +11,8 @@ import pytest_twisted
 from sbm.model.password import hash_password, is_current
 from sbm.model.user import VIEW_BEHIND_SUBSCRIPTIONS
 from sbm.operations import users
+from sbm.store import users as store_users
+from sbm.web.http.credential_guard import FREE
 from tests.arrange import arranged
 from tests.web.conftest import SCHEDULER_TOKEN, Answer, Api
 
@@ -346,3 +348,58 @@ async def test_a_renamed_user_gets_no_name_that_looks_like_another(api: Api) -> 
         answer = await api.call("PATCH", path, change)
         assert (answer.status, list(answer.json)) == (400, list(change))
     assert (await api.call("PATCH", path, {"username": "Bob"})).json["username"] == "Bob"
+
+
+# Guessing
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoever_guesses_tokens_waits_and_others_go_on(api: Api) -> None:
+    assert (await api.get(SCHEDULES)).status == 200
+    answers = [await seen_with(api, f"Token {number:040d}") for number in range(FREE + 3)]
+    assert [answer.status for answer in answers[:FREE]] == [401] * FREE
+    last = answers[-1]
+    assert (last.status, last.header("Retry-After")) == (429, "1")
+    assert last.json == {
+        "detail": "Too many wrong credentials came from this address; try again later."
+    }
+    # It was right before; and what was refused is told in the same words as before.
+    assert (await api.get(SCHEDULES)).status == 200
+    again = await seen_with(api, f"Token {FREE - 1:040d}")
+    assert (again.status, again.json) == (401, {"detail": "Invalid token."})
+
+
+@pytest.mark.parametrize("authorization", [f"Token {'a' * 40}", basic("bob:wrong")])
+@pytest_twisted.ensureDeferred
+async def test_the_same_wrong_credentials_are_looked_up_once(
+    api: Api, monkeypatch: pytest.MonkeyPatch, authorization: str
+) -> None:
+    await add_user(api, "bob", "pw")
+    first = await seen_with(api, authorization)
+    monkeypatch.setattr(store_users, "find_user_by_token", None)
+    monkeypatch.setattr(store_users, "find_user_by_name", None)
+    second = await seen_with(api, authorization)
+    assert (first.status, first.json) == (second.status, second.json)
+    assert first.status == 401
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_log_in_that_failed_is_not_checked_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_user(api, "bob", "pw")
+    for _ in range(2):
+        sent = {"Content-Type": FORM}
+        answer = await api.send("POST", TOKEN_AUTH, "username=bob&password=wrong", sent)
+        assert (answer.status, answer.json) == (400, CANNOT_LOG_IN)
+        monkeypatch.setattr(store_users, "find_user_by_name", None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_token_that_was_right_is_refused_once_it_is_revoked(
+    api: Api, database_uri: str
+) -> None:
+    assert (await api.get(SCHEDULES)).status == 200
+    with arranged(database_uri) as direct:
+        direct.rows("DELETE FROM tokens")
+    assert (await api.get(SCHEDULES)).status == 401

@@ -9,6 +9,31 @@ JSON = "application/json"
 
 
 @pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" * 10_001,
+        b"[" + b"[]," * 10_000 + b"[]]",
+        b'{"a": {' + b",".join(b'"%d":1' % number for number in range(10_000)) + b"}}",
+        "[[],[],[]]".encode("utf-16") * 4000,
+    ],
+)
+def test_a_body_of_too_many_values_is_refused_before_it_is_parsed(
+    raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("json.loads", None)
+    with pytest.raises(Malformed) as caught:
+        parse(raw, JSON)
+    assert caught.value.body == {"detail": "A JSON body must not have more than 10000 values."}
+    assert caught.value.kind == "too-many-values"
+
+
+def test_a_body_of_as_many_values_as_are_allowed_is_read() -> None:
+    assert parse(b"[%s]" % b",".join([b"0"] * 9_999), JSON).value == [0] * 9_999
+    text = b'{"text": "%s"}' % (b"[,{" * 100_000)
+    assert len(parse(text, JSON).value["text"]) == 300_000
+
+
+@pytest.mark.parametrize(
     ("raw", "detail"),
     [
         (b'{"minute": ', "Expecting value: line 1 column 12 (char 11)"),
@@ -18,7 +43,7 @@ JSON = "application/json"
             "Unexpected UTF-8 BOM (decode using utf-8-sig): line 1 column 1 (char 0)",
         ),
         (b'{"a": NaN}', "Out of range float values are not JSON compliant: 'NaN'"),
-        (b"[" * 100_000, "Nested too deeply"),
+        (b"[" * 9_999, "Nested too deeply"),
         (b'"\xff"', "'utf-8' codec can't decode byte 0xff in position 1: invalid start byte"),
     ],
 )

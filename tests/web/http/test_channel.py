@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from attrs import evolve
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -13,7 +16,8 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from sbm.web.http.channel import Limits
+from sbm.web.http.connection_limits import Limits
+from sbm.web.http.origin import Proxies
 from sbm.web.http.request import BoundedSite
 
 LIMITS = Limits(
@@ -71,14 +75,15 @@ class Transport(StringTransport):
 class SiteUnderTest:
     """A site on a clock, and its clients."""
 
-    def __init__(self, limits: Limits = LIMITS) -> None:
+    def __init__(self, limits: Limits = LIMITS, *, proxies: Proxies | None = None) -> None:
         self.clock = Clock()
         self.echo = Echo()
-        self.site = BoundedSite(self.echo, self.clock, limits=limits)
+        self.site = BoundedSite(self.echo, self.clock, limits=limits, proxies=proxies)
 
-    def client(self) -> Transport:
+    def client(self, host: str = "") -> Transport:
         transport = Transport()  # type: ignore[no-untyped-call]
-        transport.protocol = self.site.buildProtocol(None)
+        address = IPv4Address("TCP", host, 1) if host else None
+        transport.protocol = self.site.buildProtocol(address)
         transport.protocol.makeConnection(transport)
         return transport
 
@@ -220,10 +225,90 @@ def test_where_all_are_being_answered_another_is_told_to_come_again(house: SiteU
     for client in working:
         house.say(client, GET)
     late = house.client()
+    house.say(late, POST)
+    house.say(late, b"x" * 100)  # it is read, so that the answer is not lost
     assert told(late) == (503, "Too many connections. Try again later.")
-    assert late.disconnecting
+    assert late.half_closed
+    assert not late.disconnecting
     working[0].hang_up()
-    assert house.client().value() == b""
+    house.echo.holds = False
+    another = house.client()
+    house.say(another, GET)
+    assert b" 200 " in another.value()
+
+
+@pytest.mark.parametrize("path", [b"/livez", b"/readyz", b"/readyz?x=1"])
+def test_where_all_are_being_answered_the_probes_are_too(house: SiteUnderTest, path: bytes) -> None:
+    house.echo.holds = True
+    for client in (house.client(), house.client()):
+        house.say(client, GET)
+    house.echo.holds = False
+    probe = house.client()
+    house.say(probe, GET.replace(b"/ ", path + b" "))
+    assert b" 200 " in probe.value()
+    assert b"Connection: close" in probe.value()
+
+
+def test_a_spare_connection_that_says_nothing_is_soon_closed(house: SiteUnderTest) -> None:
+    house.echo.holds = True
+    for client in (house.client(), house.client()):
+        house.say(client, GET)
+    silent, slow = house.client(), house.client()
+    house.say(slow, b"GET")
+    house.pass_time(5)
+    assert silent.disconnecting
+    assert told(slow) == (408, "The request took too long to arrive.")
+
+
+def test_the_spare_connections_make_room_for_each_other() -> None:
+    house = SiteUnderTest(evolve(LIMITS, spare=2))
+    house.echo.holds = True
+    for client in (house.client(), house.client()):
+        house.say(client, GET)
+    told_already = house.client()
+    house.say(told_already, GET)
+    house.clock.advance(1)
+    silent, late = house.client(), house.client()
+    # Whoever says nothing goes first.
+    assert (told_already.aborted, silent.aborted) == (False, True)
+    probe = GET.replace(b"/ ", b"/livez ")
+    house.say(late, probe)
+    house.say(house.client(), probe)
+    assert told_already.aborted
+    assert told(house.client()) == (503, "Too many connections. Try again later.")
+
+
+def test_one_address_has_a_part_of_the_connections() -> None:
+    house = SiteUnderTest(evolve(LIMITS, connections=4, of_address=2))
+    house.echo.holds = True
+    busy = [house.client("192.0.2.1"), house.client("::ffff:192.0.2.1")]
+    for client in busy:
+        house.say(client, GET)
+    third = house.client("192.0.2.1")
+    house.say(third, GET)
+    assert told(third) == (503, "Too many connections. Try again later.")
+    house.echo.holds = False
+    other = house.client("192.0.2.2")
+    house.say(other, GET)
+    assert b" 200 " in other.value()
+
+
+def test_an_address_closes_its_own_connections_first() -> None:
+    house = SiteUnderTest(evolve(LIMITS, connections=4, of_address=2))
+    others = house.client("192.0.2.2")
+    resting = [house.client("2001:db8::1")]
+    house.clock.advance(1)
+    resting.append(house.client("2001:db8::2"))
+    house.client("2001:db8::3")
+    assert [client.aborted for client in (others, *resting)] == [False, True, False]
+
+
+def test_the_connections_of_a_trusted_proxy_are_those_of_many_people() -> None:
+    house = SiteUnderTest(
+        evolve(LIMITS, connections=4, of_address=1), proxies=Proxies([ip_network("192.0.2.0/24")])
+    )
+    clients = [house.client("192.0.2.1") for _ in range(3)]
+    assert [client.aborted for client in clients] == [False] * 3
 
 
 def test_a_client_that_does_not_read_makes_room(house: SiteUnderTest) -> None:

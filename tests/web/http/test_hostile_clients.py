@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_twisted
 
-from sbm.web.http.request import MAX_BODY_BYTES
+from sbm.web.http.body_limits import USUAL_BYTES
 from tests.web.conftest import Api, served
 from tests.web.sockets import MULTIPART, asked, connected, form, head
 
@@ -222,10 +222,36 @@ async def test_requests_in_one_piece_are_answered_in_order(api: Api) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_body_that_is_announced_as_too_large_is_refused_before_it_comes(api: Api) -> None:
-    for length in (MAX_BODY_BYTES + 1, 10**18, 10**23):
+    for length in (USUAL_BYTES + 1, 10**18, 10**23):
         start = head(api, "POST /api/v1/schedule/", JSON, f"Content-Length: {length}")
         status, body = await (await asked(api, start)).answer()
         assert (status, list(body)) == (413, ["detail"])
+
+
+@pytest.mark.parametrize(
+    ("target", "limit"),
+    [
+        ("POST /api/token-auth/", 2**13),
+        ("POST /api/token-auth", 2**13),
+        ("POST /api/%74oken-auth/?x=1", 2**13),
+        ("POST http://h/api/v1/user/token/", 2**13),
+        ("POST /api/v1/subscriptions/request", 2**16),
+        ("PATCH /api/v1/subscriptions/6fb30d6b-ba06-4964-825e-20f93388b9fe/", 2**16),
+        ("POST /api/v1/message/", 2**20),
+        ("POST /api/v1/subscriptionsx/", 2**20),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_body_may_be_as_long_as_its_path_needs(api: Api, target: str, limit: int) -> None:
+    whole = [f"Content-Length: {limit}", f"Content-Length: {limit + 1}"]
+    longer = await asked(api, head(api, target, JSON, whole[1]))
+    assert (await longer.answer())[0] in (413, 404)
+    fitting = await asked(api, head(api, target, JSON, whole[0], CLOSE) + b" " * limit)
+    assert (await fitting.answer())[0] in (400, 404)
+    chunked = await asked(api, head(api, target, JSON, "Transfer-Encoding: chunked"))
+    for _ in range(limit // 2**12 + 1):
+        chunked.send(b"1000\r\n" + b" " * 2**12 + b"\r\n")
+    assert (await chunked.answer())[0] in (413, 404)
 
 
 @pytest_twisted.ensureDeferred
@@ -314,7 +340,7 @@ async def test_a_client_that_asks_with_too_large_a_body_may_not_go_on(api: Api) 
 async def test_clients_that_say_nothing_do_not_keep_others_out(
     database_uri: str, tmp_path: Path
 ) -> None:
-    from sbm.web.http.channel import Limits
+    from sbm.web.http.connection_limits import Limits
 
     async with served(database_uri, tmp_path, limits=Limits(connections=3)) as api:
         silent = [await connected(api) for _ in range(10)]

@@ -133,3 +133,33 @@ async def test_urls_are_built_for_the_client_behind_the_proxy(
 
 def said(api: Api, *headers: str) -> bytes:
     return head(api, "GET /api/v1/", *headers)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("192.0.2.1", [], "192.0.2.1"),
+        # Whoever is no trusted proxy can write what they like.
+        ("192.0.2.1", ["198.51.100.1"], "192.0.2.1"),
+        # A proxy that does not tell it.
+        ("10.1.2.3", [], ""),
+        ("10.1.2.3", ["198.51.100.1"], "198.51.100.1"),
+        # The last one that is no trusted proxy; those before it are the client's own words.
+        ("10.1.2.3", ["203.0.113.9, 198.51.100.1"], "198.51.100.1"),
+        ("10.1.2.3", ["203.0.113.9, 198.51.100.1, 10.9.9.9"], "198.51.100.1"),
+        ("10.1.2.3", ["203.0.113.9", "198.51.100.1 ,10.9.9.9"], "198.51.100.1"),
+        ("10.1.2.3", ["10.9.9.9"], ""),
+        ("10.1.2.3", ["2001:db8::1"], "2001:db8::1"),
+        ("10.1.2.3", ["::ffff:198.51.100.1"], "198.51.100.1"),
+        ("10.1.2.3", ["nonsense"], ""),
+        ("10.1.2.3", [""], ""),
+        (IPv6Address("TCP", "::1", 1), ["198.51.100.1"], "198.51.100.1"),
+        (UNIXAddress(b"/run/socket"), [], ""),
+    ],
+)
+def test_the_address_of_the_client_is_told_by_trusted_proxies_alone(
+    peer: Any, forwarded: list[str], address: str
+) -> None:
+    headers = [("X-Forwarded-For", value) for value in forwarded]
+
+    assert PROXIES.address(request(HOST, *headers, peer=peer)) == address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from itertools import count
 from typing import Any
 
 import pytest
@@ -16,12 +17,12 @@ from sbm.web.http.passwords import MAX_AT_ONCE, MAX_WAITING, Passwords
 
 @define(eq=False)
 class Threads:
-    """A reactor and its threads, which do nothing until they are told to."""
+    """A reactor and the threads for passwords, which do nothing until they are told to."""
 
     work: list[Callable[[], None]] = field(factory=list)
 
-    def getThreadPool(self) -> Threads:
-        return self
+    def seconds(self) -> float:
+        return 0.0
 
     def callFromThread(self, work: Callable[..., None], *given: Any) -> None:
         work(*given)
@@ -48,10 +49,12 @@ def threads() -> Threads:
 def check(threads: Threads) -> Callable[[], Deferred[User | None]]:
     """Begin to check a password."""
     database: Any = NoUsers()
-    passwords = Passwords(database=database, reactor=threads)
+    passwords = Passwords(database=database, reactor=threads, pool=threads)
+    numbers = count()
 
     def begin() -> Deferred[User | None]:
-        work: Coroutine[Deferred[Any], Any, User | None] = passwords.user_with("bob", "pw")
+        password = f"pw{next(numbers)}"
+        work: Coroutine[Deferred[Any], Any, User | None] = passwords.user_with("bob", password)
         return Deferred.fromCoroutine(work)
 
     return begin

@@ -20,7 +20,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from sbm.operations.refusals import CannotBeSent, NoSuchRow
 from sbm.telemetry import Labels, Telemetry
 from sbm.web.description import describe
-from sbm.web.http.channel import Limits
+from sbm.web.http.connection_limits import Limits
 from sbm.web.http.http_errors import KINDS, STATUSES, Invalid, NotFound, Reason
 from sbm.web.http.refused_requests import CUT_OFF, LOG_SECONDS, NOT_DONE, REFUSED, Refusals
 from sbm.web.http.targets import Paths

@@ -13,7 +13,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
 from sbm.operations import users
-from sbm.web.http.request import MAX_BODY_BYTES
+from sbm.web.http.body_limits import USUAL_BYTES
 from sbm.web.resources import schedules
 from tests.arrange import arranged
 from tests.web.conftest import IDENTITY, SCHEDULER_TOKEN, Api, reactor
@@ -194,8 +194,42 @@ async def test_urls_follow_the_host_header(api: Api) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_target_may_be_a_whole_url(api: Api) -> None:
-    reply = await said(api, raw_request(api, "GET http://other.example/api/v1/#x", "Host: h"))
-    assert b'"http://h/api/v1/subscriptions/"' in reply
+    for target in ("http://h/api/v1/#x", "HTTP://H:80/api/v1/", "https://h:443/api/v1/?x=1"):
+        reply = await said(api, raw_request(api, f"GET {target}", "Host: h"))
+        assert b'"http://h/api/v1/subscriptions/"' in reply
+
+
+@pytest.mark.parametrize("target", ["http://other/api/v1/", "http://h:81/api/v1/", "http://u@h/"])
+@pytest_twisted.ensureDeferred
+async def test_the_host_of_a_whole_url_is_that_of_the_header(api: Api, target: str) -> None:
+    reply = await said(api, raw_request(api, f"GET {target}", "Host: h"))
+    assert reply.startswith(b"HTTP/1.1 400 ")
+    assert b"The host of the target is not that of the Host header." in reply
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ("Transfer-Encoding: identity", "Content-Length: 2"),
+        ("Transfer-Encoding: identity", "Transfer-Encoding: chunked"),
+        ("Transfer-Encoding: identity, chunked",),
+        ("Transfer-Encoding: chunked", "Transfer-Encoding: identity"),
+        ("Transfer-Encoding: chunked", "Content-Length: 2"),
+        ("Transfer-Encoding: chunked, chunked",),
+        ("Transfer-Encoding: gzip, chunked",),
+        ("Transfer-Encoding: identity",),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_body_has_one_end_for_all_who_read_it(api: Api, headers: tuple[str, ...]) -> None:
+    start = raw_request(api, "POST /api/v1/schedule/", "Host: h", *headers)
+    assert (await said(api, start + b"{}")).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("path", ["/api%2Fv1/", "/api/v1%2Fschedule/", "/api/v1/schedule%2F"])
+@pytest_twisted.ensureDeferred
+async def test_an_encoded_slash_divides_no_parts(api: Api, path: str) -> None:
+    assert (await api.get(path)).status == 404
 
 
 @pytest_twisted.ensureDeferred
@@ -207,7 +241,7 @@ async def test_a_bad_host_header_is_refused(api: Api) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_body_of_up_to_a_mebibyte_is_read_and_a_larger_one_refused(api: Api) -> None:
-    padding = b" " * (MAX_BODY_BYTES - 2)
+    padding = b" " * (USUAL_BYTES - 2)
     assert (await api.post("/api/v1/schedule/", b"{}" + padding)).status == 201
     answer = await api.post("/api/v1/schedule/", b"{}" + padding + b" ")
     assert (answer.status, list(answer.json)) == (413, ["detail"])

@@ -1,0 +1,45 @@
+"""The limits of a connection, and its states."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from attrs import frozen
+
+
+@frozen(kw_only=True)
+class Limits:
+    """The limits of a connection.
+
+    ``connections``: how many at once, and ``of_address``: from one address. ``spare``: how many
+    more there may be, which only answer the probes, and tell all others to come again. Bytes: of
+    the request line, of one header, and of all headers. Seconds: from the first byte of a request
+    to the end of its headers, also on a spare connection; then to the end of its body; then to the
+    end of the answer; between two requests; and the time in which a client must close, if its
+    request was not read.
+    """
+
+    connections: int = 400
+    of_address: int = 200
+    spare: int = 40
+    line_bytes: int = 4094
+    header_bytes: int = 8190
+    headers_bytes: int = 2**15
+    headers: int = 100
+    header_seconds: float = 20
+    spare_seconds: float = 5
+    body_seconds: float = 60
+    upload_seconds: float = 900
+    answer_seconds: float = 900
+    idle_seconds: float = 75
+    linger_seconds: float = 15
+
+
+class Phase(IntEnum):
+    """The state of a connection. If there are too many, the lowest states are closed first."""
+
+    IDLE = 0
+    CLOSING = 1
+    HEADERS = 2
+    BODY = 3
+    ANSWER = 4

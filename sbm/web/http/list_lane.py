@@ -1,0 +1,69 @@
+"""The lane of lists: a page of a thousand rows must not keep light requests waiting."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import DeferredSemaphore
+
+from sbm.web.http.http_errors import Busy
+
+Result = TypeVar("Result")
+
+# How many lists of one user are read at once.
+OF_USER = 2
+# How many wait for their turn. Each has a connection of a client, and nothing else.
+MAX_WAITING = 100
+
+
+@define(eq=False, kw_only=True)
+class ListLane:
+    """Reads at most ``most`` lists at once, and of one user OF_USER; others wait for their turn.
+
+    A list has its place until its answer is written: to write a thousand rows takes longer than to
+    read them.
+    """
+
+    _most: int
+    _waiting: int = field(default=0, init=False)
+    _of_user: dict[Hashable, DeferredSemaphore] = field(factory=dict, init=False)
+    _places: DeferredSemaphore = field(init=False)
+
+    @_places.default
+    def _make_places(self) -> DeferredSemaphore:
+        return DeferredSemaphore(self._most)
+
+    async def run(self, user: Hashable, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Do the work of a list when it is the turn of this user; raises Busy if many wait."""
+        async with self._turn(user):
+            return await work()
+
+    @asynccontextmanager
+    async def _turn(self, user: Hashable) -> AsyncIterator[None]:
+        if self._waiting >= MAX_WAITING:
+            raise Busy("Too many lists are being read now; try again soon.")
+        own = self._of_user.setdefault(user, DeferredSemaphore(OF_USER))
+        self._waiting += 1
+        try:
+            await own.acquire()
+            try:
+                await self._places.acquire()
+            except BaseException:
+                own.release()
+                raise
+        finally:
+            self._waiting -= 1
+            self._forget(user, own)
+        try:
+            yield
+        finally:
+            self._places.release()
+            own.release()
+            self._forget(user, own)
+
+    def _forget(self, user: Hashable, own: DeferredSemaphore) -> None:
+        if own.tokens == own.limit and not own.waiting:
+            self._of_user.pop(user, None)
