@@ -11,7 +11,7 @@ from attrs import fields_dict, frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console import tick_words
+from sbm.console import tick_words, wording
 from sbm.console.actions import sentence_of
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.csv_streams import csv_headers, csv_stream
@@ -55,7 +55,7 @@ _ROWS_OF_TICK: PagedList[LedgerEntry] = PagedList(
 _FILTERS: Mapping[str, Collection[str]] = {
     "outcome": OUTCOMES,
     "stage": STAGES,
-    "reason_kind": tuple(tick_words.REASON_WORDS),
+    "reason_kind": tuple(wording.REASONS),
 }
 
 SOURCES = {"clock": marked("the clock"), "post-back": marked("the Scheduler, or a person")}
@@ -129,6 +129,7 @@ class TickPages:
                 "sets": sets,
                 "schedule_id": schedule_id,
                 "words": tick_words,
+                "wording": wording,
                 "sources": SOURCES,
             },
         )
@@ -140,7 +141,13 @@ class TickPages:
     async def live(self, visit: Visit, key: str) -> Mapping[str, Any]:
         """What is in the part of the page of a tick that changes by itself."""
         state = await visit.read(read_state, tick_id=row_id(key))
-        return {"state": state, "tick": state.tick, "words": tick_words, "sources": SOURCES}
+        return {
+            "state": state,
+            "tick": state.tick,
+            "words": tick_words,
+            "wording": wording,
+            "sources": SOURCES,
+        }
 
     async def _people(self, key: str, visit: Visit, *, is_open: bool = False) -> View:
         """The people of a tick; ``is_open``: with their identities."""
@@ -157,6 +164,7 @@ class TickPages:
                 "is_open": is_open,
                 "links": _ROWS_OF_TICK.further(visit.path, visit.query, page),
                 "words": tick_words,
+                "wording": wording,
                 "here": visit.request.uri.decode("ascii", "replace"),
             },
         )
