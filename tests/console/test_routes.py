@@ -23,7 +23,7 @@ OPEN = ("/login", "/link", "/language", "/static/<name>")
 
 # What stands for each part of an address. A screen that takes an id for something else says it is
 # unknown, which is after all checks.
-SAMPLES = {"identity": str(THANDI), "name": "today", "lang": "eng_ZA", "language": "eng_ZA"}
+SAMPLES = {"identity": str(THANDI), "name": "nothing", "lang": "eng_ZA", "language": "eng_ZA"}
 
 # A route has no page, or takes no form.
 NO = "-"
