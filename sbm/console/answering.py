@@ -233,8 +233,9 @@ class Pages:
         if view.goes_to is not None:
             request.setHeader(b"Location", quote(view.goes_to, safe="/?&=%:+,;@~!*'()#").encode())
             return b""
-        if view.stream is not None and request.method != b"HEAD":
-            await view.stream(request)
+        if view.stream is not None:
+            if request.method != b"HEAD":
+                await view.stream(request)
             return b""
         body = view.raw
         if body is None:

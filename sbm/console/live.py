@@ -169,7 +169,9 @@ class LiveParts(Service):
             permissions=frozenset(filter(visit.user.may, PERMISSIONS)),
         )
         html = await self._html(seen, visit)
-        wants_stream = "text/event-stream" in (visit.request.getHeader("accept") or "")
+        # HEAD would hold a place among the streams, and get nothing.
+        accepts = visit.request.getHeader("accept") or ""
+        wants_stream = "text/event-stream" in accepts and visit.request.method == b"GET"
         if not (wants_stream and self.running and self._has_room(visit.session.id)):
             self._forget()
             return View(

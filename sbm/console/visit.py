@@ -38,7 +38,7 @@ class View:
     stream: Callable[[Request], Awaitable[None]] | None = None
 
 
-def go_to(path: str, **parameters: str) -> View:
+def go_to(path: str, /, **parameters: str) -> View:
     """Send the browser to another page, which it reads with GET."""
     query = f"?{urlencode(parameters)}" if parameters else ""
     return View(status=303, goes_to=f"{path}{query}")
