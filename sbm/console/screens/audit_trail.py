@@ -15,6 +15,7 @@ from twisted.web.server import Request
 from sbm.console.actions import Done, Proposal, Propose, perform, sentence_of, show
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.asked import around, day_asked, faults_of, rows_asked
+from sbm.console.masking import HIDDEN
 from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.audit_entry import AUDITED_TABLES, ROW_OPERATIONS, AuditEntry
@@ -38,8 +39,6 @@ _PERSONAL: Mapping[str, frozenset[str]] = {
 
 # So many rows that stay are named.
 _NAMED = 10
-
-_MASK = "•••"
 
 
 @frozen(kw_only=True)
@@ -241,7 +240,7 @@ def _shown(entry: AuditEntry, *, is_open: bool = False, done: str | None = None)
             "entry": entry,
             "fields": fields,
             "details": _details(entry, is_open=is_open),
-            "identity": entry.identity if is_open else _MASK,
+            "identity": entry.identity if is_open else HIDDEN,
             "is_open": is_open,
             "has_masked": entry.identity is not None
             or bool(_PERSONAL.get(entry.table_name or "", frozenset()) & set(_names(entry)))
@@ -289,7 +288,7 @@ def _text(value: Any, *, is_masked: bool) -> str:
     if value is None:
         return "–"
     if is_masked:
-        return _MASK
+        return HIDDEN
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -15,6 +15,7 @@ from twisted.web.server import Request
 
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.asked import around, day_asked, faults_of, rows_asked
+from sbm.console.masking import HIDDEN
 from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.intake import (
@@ -40,8 +41,6 @@ PLACE = "/console/intake/"
 # The days of the chart, if no others are asked for; and the lines of the table of reasons.
 _DAYS = 14
 _REASONS = 20
-
-_MASK = "•••"
 
 
 @frozen(eq=False, kw_only=True)
@@ -200,7 +199,7 @@ def _told(entry: IntakeEntry, *, is_open: bool) -> Mapping[str, Any]:
     """What may be about a person, masked unless it ``is_open``."""
 
     def shown(text: str | None) -> str | None:
-        return text if is_open or not text else _MASK
+        return text if is_open or not text else HIDDEN
 
     payload = None
     if entry.payload is not None:
