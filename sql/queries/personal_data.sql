@@ -361,7 +361,8 @@ WITH chosen AS MATERIALIZED (
 UPDATE audit
    SET identity = %(mark)s, row_id = unlinked_id(%(secret)s, row_id::uuid)::text, before = NULL,
        after = NULL, reason = '', request_id = NULL,
-       action = regexp_replace(action, '(/subscriptions/)[^/ ]+', '\1*')
+       action = regexp_replace(
+           action, '(/subscriptions/|/console/people/)[^/ ]+(/[0-9a-f]{8}-[0-9a-f-]{27})?', '\1*')
  WHERE id = ANY(ARRAY(SELECT id FROM chosen));
 
 -- name: rewrite_audit_command :exec

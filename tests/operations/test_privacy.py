@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import psycopg2
@@ -256,6 +257,18 @@ class Seeds:
             after={"metadata": {"name": self._secret("Maria")}},
             identity=self.identity,
         )
+        for place in (f"{self.subscription}/stop", "undo/7"):
+            self._insert(
+                "audit",
+                actor="ann",
+                action=f"console /console/people/{quote(self.identity)}/{place}",
+                table_name="subscriptions",
+                row_id=str(self.subscription),
+                operation="update",
+                before={"active": True},
+                after={"active": False},
+                identity=self.identity,
+            )
         self._insert(
             "audit",
             actor="bob",
