@@ -41,7 +41,7 @@ from sbm.console.screens.schedule_screen import ScheduleScreen
 from sbm.console.screens.sends_control import SendsControl
 from sbm.console.screens.session_pages import SessionPages
 from sbm.console.screens.set_clone import SetClone
-from sbm.console.screens.start import Start
+from sbm.console.screens.start import StartPages
 from sbm.console.screens.tick_actions import TickActions
 from sbm.console.screens.tick_pages import TickPages
 from sbm.console.screens.today import Today
@@ -73,7 +73,7 @@ DEFAULT_RULES = UndoRules()
 SCREENS: Mapping[str, type[Any]] = {
     "": Login,
     "/": Today,
-    "/start": Start,
+    "/start": StartPages,
     "/ticks": TickPages,
     "/ticks/<key>": TickActions,
     "/operations": Operations,
@@ -226,7 +226,7 @@ def build(
                 telemetry=telemetry,
             ),
             "/": Today(pages=pages, by=by, zones=zones, telemetry=telemetry),
-            "/start": Start(
+            "/start": StartPages(
                 pages=pages,
                 by=by,
                 zones=zones,

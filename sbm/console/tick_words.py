@@ -1,4 +1,4 @@
-"""Words for ticks: their states, how their sends ended, and why messages were not sent."""
+"""Words for ticks: their states, and how their sends ended."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from sbm.console.texts import marked
 from sbm.model.hold import HoldReason
 from sbm.model.scheduler_call import Scheduling
-from sbm.model.silence import SilenceCause
 
 HOLD_WORDS: Mapping[HoldReason, str] = {
     "paused": marked("It is paused."),
@@ -33,43 +32,6 @@ OUTCOME_WORDS: Mapping[str, str] = {
     "refused": marked("refused"),
     "failed": marked("failed"),
     "moved": marked("moved"),
-}
-
-STAGE_WORDS: Mapping[str, str] = {
-    "trigger": marked("before the message was chosen"),
-    "content": marked("when the message was chosen"),
-    "address": marked("when the address was looked up"),
-    "post": marked("when it was handed to the Message Sender"),
-}
-
-REASON_WORDS: Mapping[str, str] = {
-    "paused": marked("it was paused when the tick came"),
-    "too-old": marked("it was too late for the message"),
-    "stopped": marked("a person stopped the tick"),
-    "already-owed": marked("another message was still being sent to the person"),
-    "completed": marked("the subscription was completed"),
-    "inactive": marked("the subscription was not active"),
-    "in-error": marked("the subscription was in error"),
-    "deleted": marked("the subscription was deleted"),
-    "no-language": marked("the message set has no message in the language"),
-    "no-translation": marked("the message is not translated, and the person waits for it"),
-    "at-end": marked("there is no further message in the set"),
-    "content": marked("the message cannot be sent"),
-    "no-address": marked("the person has no address"),
-    "refused": marked("the Message Sender refused the message"),
-    "failed": marked("the calls to another service failed"),
-    "moved": marked("an operator or a repair moved the subscription"),
-    "other": marked("another reason"),
-}
-
-CAUSE_WORDS: Mapping[SilenceCause, str] = {
-    "error": marked("The subscription is in error."),
-    "empty-set": marked("The message set has no messages."),
-    "language": marked("The message set has no message in the language of the person."),
-    "translation": marked("The person waits for the translation of a message."),
-    "schedule": marked("The schedule is never due."),
-    "scheduler": marked("The Scheduler does not call for the person."),
-    "paused": marked("It is paused."),
 }
 
 CLOCK_WORDS: Mapping[Scheduling, str] = {

@@ -18,6 +18,7 @@ STAGES: Mapping[str, str] = {
 REASONS: Mapping[str, str] = {
     "paused": marked("sending was paused when the tick came"),
     "too-old": marked("it was too late for the message"),
+    "stopped": marked("a person stopped the tick"),
     "already-owed": marked("another message was still being sent to the person"),
     "completed": marked("the subscription was completed"),
     "inactive": marked("the subscription was stopped"),

@@ -34,6 +34,9 @@ from sbm.store.schedules import ToldSchedule
 # So many ticks of today are told; the others are in the list of ticks.
 MOST_TICKS = 20
 
+# So many rows of each tick that were not sent are counted: the page is read again and again.
+MOST_UNSENT = 10_000
+
 WEEK = 7
 
 
@@ -49,9 +52,9 @@ class TickToday:
     unsent: Sequence[UnsentCount]
 
     @property
-    def unsent_count(self) -> int:
-        """How many sends ended without a message, as far as they were counted."""
-        return sum(one.count for one in self.unsent)
+    def is_counted_in_part(self) -> bool:
+        """Whether there are so many that got nothing that only a part of them was counted."""
+        return sum(one.count for one in self.unsent) >= MOST_UNSENT
 
 
 @frozen(kw_only=True)
@@ -141,7 +144,7 @@ async def _ticks(
     for one in still_open[-MOST_TICKS:]:
         told.setdefault(one.id, one)
     unsent = defaultdict(list)
-    for count in await ticks.count_unsent(transaction, ids=told):
+    for count in await ticks.count_unsent(transaction, ids=told, most=MOST_UNSENT):
         unsent[count.tick_id].append(count)
     return [
         TickToday(tick=told[tick_id], progress=progress.get(tick_id), unsent=unsent[tick_id])

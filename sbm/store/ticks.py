@@ -259,14 +259,14 @@ async def find(transaction: Transaction, *, tick_id: int) -> Tick | None:
     return await transaction.maybe(QUERIES.find_tick, Tick, id=tick_id, most=COUNTED_AT_ONCE)
 
 
-async def count_unsent(transaction: Transaction, *, ids: Iterable[int]) -> list[UnsentCount]:
+async def count_unsent(
+    transaction: Transaction, *, ids: Iterable[int], most: int = COUNTED_AT_ONCE
+) -> list[UnsentCount]:
     """What was not sent of these ticks, the largest numbers of each tick first.
 
-    Of each tick, COUNTED_AT_ONCE rows of the ledger are counted at most.
+    Of each tick, ``most`` rows of the ledger are counted at most.
     """
-    return await transaction.many(
-        QUERIES.count_unsent, UnsentCount, ids=list(ids), most=COUNTED_AT_ONCE
-    )
+    return await transaction.many(QUERIES.count_unsent, UnsentCount, ids=list(ids), most=most)
 
 
 async def sum_days(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 import pytest
 from pytest_twisted import ensureDeferred
 
+from sbm.console import tick_words, wording
+from sbm.model.hold import HOLDS
+from sbm.model.ledger_entry import OUTCOMES, REASON_KINDS, STAGES
+from sbm.model.tick import TickState
 from sbm.pipeline.ticks import Expansion
 from sbm.store import sends, ticks
 from tests.console.conftest import Served
@@ -87,10 +91,10 @@ async def test_a_tick_tells_its_outcomes_and_each_reason_leads_to_people(
     assert page.says("5 of 12")
     assert page.rows(0)[1:] == [["sent", "3"], ["failed", "2"]]
     assert page.rows(1)[1:] == [
-        ["the person has no address", "failed", "when the address was looked up", "2"]
+        ["the person has no number", "failed", "asking the Identity Store for the number", "2"]
     ]
     people = await reader.get(
-        f"/console/ticks/{tick_id}/" + page.links()["the person has no address"]
+        f"/console/ticks/{tick_id}/" + page.links()["the person has no number"]
     )
     assert len(people.rows()) == 3
     everybody = await reader.get(f"/console/ticks/{tick_id}/people")
@@ -173,9 +177,7 @@ async def test_a_tick_is_stopped_for_good(site: Served, reader: Reader) -> None:
         pass
     page = await reader.get(f"/console/ticks/{tick_id}/")
     assert page.says("stopped: ann")
-    assert page.rows(1)[1:] == [
-        ["a person stopped the tick", "skipped", "before the message was chosen", "9"]
-    ]
+    assert page.rows(1)[1:] == [["a person stopped the tick", "skipped", "before it began", "9"]]
     (entry,) = audited(site)
     assert (entry["actor"], entry["reason"]) == ("ann", "wrong texts")
     assert entry["action"] == f"console /console/ticks/{tick_id}/stop"
@@ -288,9 +290,17 @@ async def test_only_who_may_read_people_sees_them(site: Served) -> None:
     tick_id = await tick(site, unaddressed=1)
     reader = site.reader(NOBODY)
     page = await reader.get(f"/console/ticks/{tick_id}/")
-    assert page.says("the person has no address")
+    assert page.says("the person has no number")
     assert not any(place.startswith("people") for place in page.links().values())
     assert (await reader.get(f"/console/ticks/{tick_id}/people")).status == 403
     refused = await reader.post(f"/console/ticks/{tick_id}/people", what="csv")
     assert refused.status == 403
     assert audited(site) == []
+
+
+def test_there_are_words_for_everything_that_a_page_of_a_tick_tells() -> None:
+    assert set(tick_words.OUTCOME_WORDS) == set(OUTCOMES)
+    assert set(tick_words.HOLD_WORDS) == set(HOLDS)
+    assert set(tick_words.STATE_WORDS) > set(get_args(TickState))
+    assert set(wording.REASONS) == set(REASON_KINDS)
+    assert set(wording.STAGES) == set(STAGES)

@@ -69,3 +69,34 @@ def test_a_start_is_confirmed_without_javascript(browsing: Browsing) -> None:
     page.get_by_label("Why?").fill("a test of the console")
     page.get_by_role("button", name="Start: send to").click()
     expect(page.get_by_role("status")).to_contain_text("of schedule 2 has begun")
+
+
+def test_a_tick_is_started_with_a_canary_and_stopped_for_good(browsing: Browsing) -> None:
+    """By the daemon: one of five people is tried, and the others are skipped."""
+    direct = browsing.running.direct
+    schedule = direct.schedule(minute="0", hour="3", day_of_month="1", month_of_year="1")
+    direct.subscriptions(5, direct.messageset("stopped.text", schedule), schedule)
+    tab = browsing.open()
+    page = tab.go(f"/console/start/{schedule}/")
+    page.get_by_label("Wait after so many messages").fill("1")
+    page.get_by_label("Why?").fill("a test of the console")
+    page.get_by_role("button", name="Start: send to 5 people").click()
+    expect(page.get_by_role("status")).to_contain_text("has begun")
+    here = page.url
+
+    def says(text: str) -> bool:
+        page.goto(here)
+        return page.get_by_text(text).count() > 0
+
+    eventually(lambda: says("It waits for a person after its first messages."))
+    tab.picture("tick-held")
+    page.get_by_role("link", name="Stop it for good").click()
+    expect(page.get_by_role("listitem").filter(has_text="do not get the message")).to_contain_text(
+        "4 people"
+    )
+    page.get_by_label("Why?").fill("a test of the console")
+    page.get_by_role("button", name="Stop it for good").click()
+    eventually(lambda: says("a person stopped the tick") and says("5 of 5"))
+    page.get_by_role("link", name="a person stopped the tick").click()
+    expect(page.get_by_role("row")).to_have_count(5)
+    tab.check()

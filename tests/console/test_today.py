@@ -7,10 +7,12 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from pytest_twisted import ensureDeferred
 
 from sbm.model.send import Settled
 from sbm.model.silence import SilentGroup
+from sbm.operations import day_report
 from sbm.store import daemons, sends, silent_subscriptions, ticks
 from tests.console.conftest import Served
 from tests.console.content import MORNING, MOTHERS
@@ -88,19 +90,23 @@ async def test_a_tick_of_today_has_its_progress_and_who_got_nothing(
 ) -> None:
     await work(site)
     tick_id = await tick(site, sent=6, unaddressed=2)
+    site.direct.rows(
+        "INSERT INTO estimated_sends (send_date, messageset_id, estimate_subscriptions,"
+        " estimate_identities) VALUES ((now() AT TIME ZONE 'Africa/Johannesburg')::date, 1, 11, 10)"
+    )
     page = await reader.get("/console/")
     _, row = page.rows()
     assert "pregnancy.text" in row[1]
     assert "8 of 12" in row[2]
     assert "in a second" in row[3]
-    assert row[4] == "2 failed: the person has no address"
-    people = await reader.get(page.links()["2 failed: the person has no address"])
+    assert row[4] == "2 failed: the person has no number"
+    people = await reader.get(page.links()["2 failed: the person has no number"])
     assert people.heading == f"People of tick {tick_id}"
     assert len(people.rows()) == 3
     assert page.says("Nothing is wrong")
     figures = page.rows(1)
     assert figures[0] == ["", "Estimated", "Asked for", "Sent"]
-    assert [row[2] for row in figures[1:] if row[2] != "0"] == ["12"]
+    assert [row[1:] for row in figures[1:] if row[2] != "0"] == [["11", "12", "0"]]
 
 
 @ensureDeferred
@@ -157,8 +163,8 @@ async def test_it_counts_intake_and_who_gets_nothing(site: Served, reader: Reade
     page = await reader.get("/console/")
     assert page.says("1 new subscriptions")
     assert page.says("invalid: 1")
-    told = "1: The person waits for the translation of a message."
-    assert page.links()[told] == "/console/behind/?cause=translation"
+    told = "1: It waits for a translation"
+    assert page.links()[told] == "/console/behind/silent/?cause=translation"
 
 
 @ensureDeferred
@@ -193,7 +199,7 @@ async def test_it_answers_the_five_questions(site: Served, reader: Reader) -> No
 async def test_who_may_see_no_people_sees_the_numbers(site: Served) -> None:
     await tick(site, unaddressed=1)
     page = await site.reader("operate").get("/console/")
-    assert page.says("1 failed: the person has no address")
+    assert page.says("1 failed: the person has no number")
     assert not any("people" in place for place in page.links().values())
 
 
@@ -208,3 +214,13 @@ async def test_a_stopped_tick_and_a_missed_one_say_so(site: Served, reader: Read
     page = await reader.get("/console/")
     assert page.says("It was stopped for good.")
     assert page.says("missed: nothing is sent for it")
+
+
+@ensureDeferred
+async def test_of_very_many_that_got_nothing_a_part_is_counted(
+    site: Served, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(day_report, "MOST_UNSENT", 3)
+    await tick(site, unaddressed=5)
+    page = await reader.get("/console/")
+    assert page.says("a part of them: 3 failed: the person has no number")

@@ -87,7 +87,8 @@ class WorldMember:
 class WorldOfTicks:
     """All that decides what a tick does.
 
-    ``under_way`` is how far the tick before it is; ``is_old``: it came more than an hour ago.
+    ``under_way`` is how far the tick before it is; ``is_old``: it came more than an hour ago;
+    ``is_stopped``: a person has stopped it just now.
     """
 
     sets: list[WorldSet]
@@ -95,6 +96,7 @@ class WorldOfTicks:
     under_way: str = "none"
     is_old: bool = False
     is_skipped: bool = False
+    is_stopped: bool = False
     paused: int | None = None
     max_age: int | None = None
 
@@ -139,6 +141,7 @@ WORLDS = st.builds(
     under_way=st.sampled_from(["none", "none", "opened", "expanded", "half"]),
     is_old=st.booleans(),
     is_skipped=st.sampled_from([False, False, True]),
+    is_stopped=st.sampled_from([False, False, True]),
     paused=st.sampled_from([None, None, None, 0, 3]),
     max_age=st.sampled_from([None, None, 3600, 10800]),
 )
@@ -188,20 +191,25 @@ class Played:
         """Let the tick before come as far as it does, and everybody be where the world has them."""
         await self._subscribe(is_late=False)
         if self.world.under_way != "none":
-            if self.world.is_skipped:
-                self._pause(None)
-            await self._open()
-            self.direct.rows("UPDATE pauses SET ended_at = now()")
-            if self.world.under_way == "half":
-                await self.database.transact(ticks.expand, limit=1)
-            elif self.world.under_way == "expanded":
-                while await self.database.transact(ticks.expand, limit=100) is not None:
-                    pass
-            if self.world.is_old:
-                self.direct.rows("UPDATE ticks SET created_at = created_at - interval '2 hours'")
+            await self._begin_the_tick_before()
         await self._subscribe(is_late=True)
         if self.world.paused is not None:
             self._pause(None if self.world.paused == 3 else self.sets[self.world.paused])
+
+    async def _begin_the_tick_before(self) -> None:
+        if self.world.is_skipped:
+            self._pause(None)
+        before = await self._open()
+        self.direct.rows("UPDATE pauses SET ended_at = now()")
+        if self.world.under_way == "half":
+            await self.database.transact(ticks.expand, limit=1)
+        elif self.world.under_way == "expanded":
+            while await self.database.transact(ticks.expand, limit=100) is not None:
+                pass
+        if self.world.is_old:
+            self.direct.rows("UPDATE ticks SET created_at = created_at - interval '2 hours'")
+        if self.world.is_stopped:
+            await self.database.transact(ticks.stop, tick_id=before, stopped_by="ann")
 
     def _pause(self, messageset: int | None) -> None:
         self.direct.rows(
@@ -246,7 +254,10 @@ class Played:
         """What the ledger says of a tick, up to the address, and who has completed by it."""
         self.direct.rows("UPDATE pauses SET on_ticks = 'skip'")
         opened = await self._open()
-        while await self.database.transact(ticks.expand, limit=5) is not None:
+        while (
+            await self.database.transact(ticks.skip_stopped, limit=2)
+            or await self.database.transact(ticks.expand, limit=5) is not None
+        ):
             pass
         self.direct.rows("UPDATE pauses SET ended_at = now()")
         completed = {

@@ -78,7 +78,7 @@ class Picture:
 
 
 @frozen(eq=False, kw_only=True)
-class Start:
+class StartPages:
     """The schedules, and what each would send. Simulations are made one at a time."""
 
     app = Klein()

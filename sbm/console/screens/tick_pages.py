@@ -11,7 +11,7 @@ from attrs import fields_dict, frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console import tick_words
+from sbm.console import tick_words, wording
 from sbm.console.actions import sentence_of
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.csv_streams import csv_headers, csv_stream
@@ -55,7 +55,7 @@ _ROWS_OF_TICK: PagedList[LedgerEntry] = PagedList(
 _FILTERS: Mapping[str, Collection[str]] = {
     "outcome": OUTCOMES,
     "stage": STAGES,
-    "reason_kind": tuple(tick_words.REASON_WORDS),
+    "reason_kind": tuple(wording.REASONS),
 }
 
 SOURCES = {"clock": marked("the clock"), "post-back": marked("the Scheduler, or a person")}
@@ -129,6 +129,7 @@ class TickPages:
                 "sets": sets,
                 "schedule_id": schedule_id,
                 "words": tick_words,
+                "wording": wording,
                 "sources": SOURCES,
             },
         )
@@ -141,6 +142,7 @@ class TickPages:
                 "state": state,
                 "tick": state.tick,
                 "words": tick_words,
+                "wording": wording,
                 "sources": SOURCES,
                 "done": await sentence_of(visit),
             },
@@ -161,6 +163,7 @@ class TickPages:
                 "is_open": is_open,
                 "links": _ROWS_OF_TICK.further(visit.path, visit.query, page),
                 "words": tick_words,
+                "wording": wording,
                 "here": visit.request.uri.decode("ascii", "replace"),
             },
         )

@@ -12,7 +12,7 @@ from babel.dates import format_date
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console import tick_words
+from sbm.console import tick_words, wording
 from sbm.console.actions import sentence_of
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.cron_words import words
@@ -77,6 +77,7 @@ class Today:
                 "done": await sentence_of(visit),
                 "report": report,
                 "words": tick_words,
+                "wording": wording,
                 "warnings": self._warnings(visit, report),
                 "rows": [_row(one) for one in report.ticks],
                 "coming": [self._coming(visit, report, one) for one in coming[:MOST_SHOWN]],
@@ -215,7 +216,7 @@ def _row(one: TickToday) -> dict[str, Any]:
         "is_estimate": tick.state == "expanding",
         "progress": progress,
         "unsent": one.unsent,
-        "unsent_count": one.unsent_count,
+        "is_counted_in_part": one.is_counted_in_part,
     }
 
 
@@ -256,7 +257,7 @@ def _silent(report: DayReport) -> list[tuple[str, str, int]]:
     if report.silent is None:
         return []
     return [
-        (cause, tick_words.CAUSE_WORDS[cause], count)
+        (cause, wording.CAUSES[cause][0], count)
         for cause, count in report.silent.by_cause().items()
         if count
     ]
