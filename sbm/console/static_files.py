@@ -28,7 +28,7 @@ _KEPT = "public, max-age=31536000, immutable"
 
 
 @frozen(eq=False, kw_only=True)
-class _File:
+class _ShippedFile:
     body: bytes = field(repr=False)
     content_type: str
     digest: str = field(init=False)
@@ -47,12 +47,12 @@ class _File:
 class StaticFiles:
     """The files, read when the daemon starts; there is no way to any other file."""
 
-    _files: Mapping[str, _File] = field(init=False)
+    _files: Mapping[str, _ShippedFile] = field(init=False)
 
     @_files.default
-    def _read(self) -> Mapping[str, _File]:
+    def _read(self) -> Mapping[str, _ShippedFile]:
         return {
-            path.name: _File(body=path.read_bytes(), content_type=_TYPES[path.suffix])
+            path.name: _ShippedFile(body=path.read_bytes(), content_type=_TYPES[path.suffix])
             for path in FOLDER.iterdir()
             if path.suffix in _TYPES
         }

@@ -358,3 +358,17 @@ async def test_a_database_that_is_away_is_told(site: Served, reader: Reader) -> 
         page = await reader.get(GRID)
 
     assert page.status == 503
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "new/", "1/", "1/edit/", "1/clone/", "1/2/eng_ZA/", "schedules/", "schedules/1/edit/"],
+)
+@pytest_twisted.ensureDeferred
+async def test_the_pages_are_read_in_another_language(site: Served, path: str) -> None:
+    french = site.reader(headers={"Accept-Language": "fr"})
+
+    page = await french.get(f"{CONTENT}{path}")
+
+    assert page.status == 200
+    assert page.tree.one("html")["lang"] == "fr"
