@@ -23,17 +23,21 @@ SELECT {columns} FROM failed_tasks
 -- reads
 -- The newest %(most)s of them by stage and cause, the largest groups first; and how many of each have
 -- failed on each of the last seven days of a time zone, the oldest day first.
-WITH newest AS MATERIALIZED (
-    SELECT stage, {failure_cause} AS cause, failed_at,
+WITH same AS MATERIALIZED (
+    -- Most reasons are the same: the cause is found once for each.
+    SELECT stage, reason, count(*) AS count, max(failed_at) AS last_at,
            (now() AT TIME ZONE %(zone)s)::date - (failed_at AT TIME ZONE %(zone)s)::date AS age
       FROM (SELECT stage, reason, failed_at FROM failed_tasks ORDER BY id DESC LIMIT %(most)s) last
+     GROUP BY stage, reason, age
+), caused AS (
+    SELECT stage, {failure_cause} AS cause, count, last_at, age FROM same
 )
-SELECT stage, cause, count(*) AS count, max(failed_at) AS last_at,
-       ARRAY[count(*) FILTER (WHERE age = 6), count(*) FILTER (WHERE age = 5),
-             count(*) FILTER (WHERE age = 4), count(*) FILTER (WHERE age = 3),
-             count(*) FILTER (WHERE age = 2), count(*) FILTER (WHERE age = 1),
-             count(*) FILTER (WHERE age = 0)] AS days
-  FROM newest GROUP BY stage, cause ORDER BY count DESC, stage, cause LIMIT %(limit)s;
+SELECT stage, cause, sum(count)::bigint AS count, max(last_at) AS last_at,
+       ARRAY(SELECT COALESCE(sum(one.count) FILTER (WHERE one.age = day), 0)::bigint
+               FROM unnest(array_agg(count), array_agg(age)) AS one (count, age),
+                    generate_series(0, 6) day
+              GROUP BY day ORDER BY day DESC) AS days
+  FROM caused GROUP BY stage, cause ORDER BY sum(count) DESC, stage, cause LIMIT %(limit)s;
 
 -- name: judge_failed_tasks :many
 -- reads
