@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -87,3 +87,10 @@ def day_asked(
         raise Invalid({name: [marked("Enter a day, such as 2026-11-28.")]}) from None
     begin = datetime.combine(day, time.min, zone)
     return begin - timedelta(microseconds=1) if is_end else begin
+
+
+def faults_of(error: Invalid) -> Mapping[str, Sequence[str]]:
+    """The sentences about each field of a form of filters; raises the error if it has no fields."""
+    if not isinstance(error.body, Mapping):
+        raise error
+    return error.body

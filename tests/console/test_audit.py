@@ -80,7 +80,10 @@ async def test_it_is_filtered(site: Served, reader: Reader, query: str, found: i
 )
 @ensureDeferred
 async def test_a_filter_that_makes_no_sense_is_refused(reader: Reader, query: str) -> None:
-    assert (await reader.get(f"{PLACE}?{query}")).status == 400
+    page = await reader.get(f"{PLACE}?{query}")
+    assert page.status == 400
+    assert page.main.one("ul", id="errors").text
+    assert page.links()["Show all"] == PLACE
 
 
 @ensureDeferred
@@ -128,7 +131,7 @@ async def test_a_change_is_undone_once_and_that_is_in_the_audit(
     assert site.direct.subscription(THANDIS_SUBSCRIPTION)["lang"] == "zul_ZA"
     for _ in range(2):
         done = await reader.submit(page, "Undo", reason="the wrong one")
-        assert done.done == "The change was undone."
+        assert done.done == "1 change was undone."
     assert site.direct.subscription(THANDIS_SUBSCRIPTION)["lang"] == "eng_ZA"
     assert site.direct.rows("SELECT actor, reason, undoes FROM audit WHERE id > %s", entry) == [
         {"actor": "ann", "reason": "the wrong one", "undoes": entry}
@@ -146,7 +149,7 @@ async def test_a_whole_request_is_undone_besides_what_moved_on(
     assert page.says("1 of 4 moved on since and stays as it is.")
     assert page.says("messagesets 1 has other values now: label")
     done = await reader.submit(page, "Undo", reason="not yet")
-    assert done.done == "The change was undone."
+    assert done.done == "3 changes were undone. 1 moved on since and stays as it is."
     assert site.direct.rows("SELECT label FROM messagesets WHERE label LIKE '%%2027'") == []
     assert site.direct.value("SELECT label FROM messagesets WHERE id = 1") == "Mothers"
 
@@ -163,7 +166,7 @@ async def test_nothing_is_undone_if_more_moved_on_than_was_seen(
     assert refused.says("1 of 4 moved on since")
     assert site.direct.value("SELECT count(*) FROM messagesets WHERE label LIKE '%%2027'") == 3
     done = await reader.submit(refused, "Undo", reason="not yet")
-    assert done.done == "The change was undone."
+    assert done.done == "3 changes were undone. 1 moved on since and stays as it is."
 
 
 @ensureDeferred

@@ -105,7 +105,23 @@ async def test_it_is_filtered(site: Served, reader: Reader, query: str, found: i
 )
 @ensureDeferred
 async def test_a_filter_that_makes_no_sense_is_refused(reader: Reader, query: str) -> None:
-    assert (await reader.get(f"{PLACE}?{query}")).status == 400
+    page = await reader.get(f"{PLACE}?{query}")
+    assert page.status == 400
+    assert page.main.one("ul", id="errors").text
+    assert page.links()["Show all"] == PLACE
+
+
+@ensureDeferred
+async def test_what_is_wrong_with_a_filter_is_told_beside_it(site: Served, reader: Reader) -> None:
+    entry = received(site, "refused", "invalid")
+    page = await reader.get(f"{PLACE}?caller=hub")
+    field = page.main.one("input", id="caller")
+    assert (field["value"], field["aria-invalid"], field["aria-describedby"]) == (
+        *("hub", "true", "errors"),
+    )
+    assert page.says("Add another filter to the caller: an outcome, a reason or a person.")
+    found = await reader.submit(page, "Filter", outcome="refused")
+    assert (found.status, found.rows(2)[1][0]) == (200, str(entry))
 
 
 @ensureDeferred

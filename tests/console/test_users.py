@@ -133,8 +133,12 @@ async def test_a_password_is_set_and_ends_the_sessions(site: Served, reader: Rea
     assert sessions_of(site, USUAL) == 0
     stored = site.direct.value("SELECT password FROM users WHERE username = %s", USUAL)
     assert password.verify("a new sentence", stored)
-    refused = await reader.submit(page, "Set the password", password="", reason="lost")
-    assert refused.status == 200  # it was done already, and is not done again
+    page = await reader.get(f"{PLACE}{id_of(site, USUAL)}/password/")
+    for unfit in ("", "x" * 1001):
+        refused = await reader.submit(page, "Set the password", password=unfit, reason="lost")
+        assert (refused.status, refused.says("Enter a password of 1 to 1000 characters.")) == (
+            *(400, True),
+        )
 
 
 @ensureDeferred

@@ -40,8 +40,9 @@ ALLOWED: Mapping[str, str] = {
     "can_find_behind_subscriptions": marked("Search for those who are behind."),
 }
 
-# The longest password that is looked at, as the API reads a body.
-_MAX_PASSWORD = 1000
+# The longest password that is taken here, in characters.
+MAX_PASSWORD = 1000
+UNFIT_PASSWORD = marked("Enter a password of 1 to 1000 characters.")
 
 
 @frozen(kw_only=True)
@@ -143,10 +144,13 @@ class Accounts:
 
     async def _make(self, visit: Visit) -> View:
         values = _values(visit.form)
-        if visit.form.get("password"):
-            values["password"] = await self.passwords.hashed(_new_password(visit.form))
+        given = visit.form.get("password", "")
+        if given:
+            values["password"] = await hashed(self.passwords, given)
 
         async def work(transaction: Transaction) -> Done:
+            if given and not values["password"]:
+                raise WrongValues({"password": [UNFIT_PASSWORD]})
             made = await create_user(transaction, Draft(values={**values, "is_active": True}))
             told = visit._("The user “%(name)s” was made.") % {"name": made.username}
             return Done(sentence=told, place=f"{PLACE}{made.id}/")
@@ -171,13 +175,12 @@ class Accounts:
 
     async def _password(self, visit: Visit, *, user: str) -> View:
         user_id = row_id(user)
-        given = visit.form.get("password", "")
-        hashed = await self.passwords.hashed(given) if 0 < len(given) <= _MAX_PASSWORD else ""
+        new = await hashed(self.passwords, visit.form.get("password", ""))
 
         async def work(transaction: Transaction) -> Done:
-            if not hashed:
-                raise WrongValues({"password": [marked("Enter a password.")]})
-            draft = Draft(values={"password": hashed})
+            if not new:
+                raise WrongValues({"password": [UNFIT_PASSWORD]})
+            draft = Draft(values={"password": new})
             await change_user(transaction, lambda _: draft, user_id=user_id)
             told = visit._("The user has another password, and every session of the user ended.")
             return Done(sentence=told, place=f"{PLACE}{user_id}/")
@@ -229,19 +232,19 @@ def _in_order(permissions: frozenset[str]) -> list[str]:
 
 
 def _values(form: Mapping[str, str]) -> dict[str, Any]:
-    """The values of a user in a form; raises WrongValues."""
-    values: dict[str, Any] = {
+    """The values of a user in a form, without the password."""
+    return {
         "username": form.get("username", ""),
         "email": form.get("email", "").strip(),
         "is_admin": "is_admin" in form,
         "is_limited": form.get("is_limited") == "yes",
         "permissions": [name for name in STORED_PERMISSIONS if f"may-{name}" in form],
     }
-    return values
 
 
-def _new_password(form: Mapping[str, str]) -> str:
-    return form.get("password", "")[:_MAX_PASSWORD]
+async def hashed(passwords: Passwords, given: str) -> str:
+    """The hash of a new password, or nothing if it is not one that is taken; raises Busy."""
+    return await passwords.hashed(given) if 0 < len(given) <= MAX_PASSWORD else ""
 
 
 def _inputs(visit: Visit, found: UserRecord | None) -> dict[str, Any]:

@@ -12,14 +12,15 @@ from attrs import frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.console.actions import Done, Proposal, perform, sentence_of, show
+from sbm.console.actions import Done, Proposal, Propose, perform, sentence_of, show
 from sbm.console.answering import PageNeeds, Pages
-from sbm.console.asked import around, day_asked, rows_asked
+from sbm.console.asked import around, day_asked, faults_of, rows_asked
+from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.audit_entry import AUDITED_TABLES, ROW_OPERATIONS, AuditEntry
 from sbm.model.user import ADMINISTER
 from sbm.operations.refusals import NoSuchRow
-from sbm.operations.undoing import NotUndoable, Stayed, UndoRules, undo_entry, undo_request
+from sbm.operations.undoing import NotUndoable, Stayed, Undone, UndoRules, undo_entry, undo_request
 from sbm.store import audit
 from sbm.store.audit import AuditFilter
 from sbm.store.postgres.transaction import Transaction
@@ -82,31 +83,40 @@ class AuditTrail:
         return await self._undo(request, entry, is_whole=True)
 
     async def _list(self, visit: Visit) -> View:
-        asked = rows_asked(visit.query)
-        wanted = self._wanted(visit.query)
+        query, errors = visit.query, {}
+        try:
+            asked, wanted = rows_asked(query), self._wanted(query)
+        except Invalid as error:
+            # What is wrong is told in the form, as it was filled in; the list is the whole one.
+            errors = {
+                name: [visit._(one) for one in told] for name, told in faults_of(error).items()
+            }
+            query, asked, wanted = {}, rows_asked({}), AuditFilter()
         page = await visit.read(audit.list_page, page=asked, wanted=wanted)
         return View(
             template="audit.html",
             values={
                 "entries": page.rows,
-                "around": around(PLACE, visit.query, asked, page),
+                "around": around(PLACE, query, asked, page),
                 "asked": visit.query,
-                "is_filtered": wanted != AuditFilter(),
+                "errors": errors,
+                "is_filtered": bool(errors) or wanted != AuditFilter(),
                 "tables": AUDITED_TABLES,
                 "operations": ROW_OPERATIONS,
                 "names": {one.id: _names(one) for one in page.rows},
                 "done": await sentence_of(visit),
             },
+            status=400 if errors else 200,
         )
 
     def _wanted(self, query: Mapping[str, str]) -> AuditFilter:
         """Raises Invalid for what is none of the choices, and what cannot be stored."""
         given = {name: text.strip() or None for name, text in query.items()}
         if any("\0" in text for text in given.values() if text):
-            raise Invalid({"filters": ["A filter must not contain null characters."]})
+            raise Invalid({"actor": [marked("A filter must not contain null characters.")]})
         table, operation = given.get("table"), given.get("operation")
         if table not in (None, *AUDITED_TABLES) or operation not in (None, *ROW_OPERATIONS):
-            raise Invalid({"table": ["There is no such choice."]})
+            raise Invalid({"table": [marked("There is no such choice.")]})
         zone = self.pages.renderer.zone
         identity = given.get("identity")
         return AuditFilter(
@@ -130,15 +140,19 @@ class AuditTrail:
     async def _undo(self, request: Request, entry: str, *, is_whole: bool) -> bytes:
         # What undoing changes is known exactly when it has been done. So the page does it, and
         # rolls that back; and the form does it, and rolls it back unless it is what was seen.
-        def propose(visit: Visit) -> Any:
-            return partial(self._propose, visit=visit, entry_id=row_id(entry), is_whole=is_whole)
+        last: list[Undone] = []
+
+        def propose(visit: Visit) -> Propose:
+            return partial(
+                self._propose, visit=visit, entry_id=row_id(entry), is_whole=is_whole, last=last
+            )
 
         async def get(visit: Visit) -> View:
             return await show(visit, propose(visit), is_rehearsed=True)
 
         async def post(visit: Visit) -> View:
             async def told(_transaction: Transaction) -> Done:
-                return Done(sentence=visit._("The change was undone."), place=f"{PLACE}{entry}/")
+                return Done(sentence=_told(visit, last[-1]), place=f"{PLACE}{row_id(entry)}/")
 
             return await perform(visit, propose(visit), told, is_rehearsed=True)
 
@@ -146,8 +160,15 @@ class AuditTrail:
         return await self.pages.answer(request, needs, get=get, post=post)
 
     async def _propose(
-        self, transaction: Transaction, *, visit: Visit, entry_id: int, is_whole: bool
+        self,
+        transaction: Transaction,
+        *,
+        visit: Visit,
+        entry_id: int,
+        is_whole: bool,
+        last: list[Undone],
     ) -> Proposal:
+        """Undo it, and say what that has changed; ``last`` gets the result, too."""
         undo = undo_request if is_whole else undo_entry
         title = visit._("Undo a whole request") if is_whole else visit._("Undo a change")
         back = f"{PLACE}{entry_id}/"
@@ -157,6 +178,7 @@ class AuditTrail:
             return Proposal(
                 title=title, button=title, sentences=[], count=0, back=back, objection=str(error)
             )
+        last.append(undone)
         count, stays = len(undone.undone), len(undone.stayed)
         sentences = [
             visit.counted(
@@ -269,6 +291,20 @@ def _text(value: Any, *, is_masked: bool) -> str:
     if is_masked:
         return _MASK
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _told(visit: Visit, undone: Undone) -> str:
+    told = visit.counted(
+        "%(num)s change was undone.", "%(num)s changes were undone.", len(undone.undone)
+    )
+    if not undone.stayed:
+        return told
+    stays = visit.counted(
+        "%(num)s moved on since and stays as it is.",
+        "%(num)s moved on since and stay as they are.",
+        len(undone.stayed),
+    )
+    return f"{told} {stays}"
 
 
 def _stayed(visit: Visit, stayed: Stayed) -> str:

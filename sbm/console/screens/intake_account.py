@@ -14,7 +14,7 @@ from klein import Klein
 from twisted.web.server import Request
 
 from sbm.console.answering import PageNeeds, Pages
-from sbm.console.asked import around, day_asked, rows_asked
+from sbm.console.asked import around, day_asked, faults_of, rows_asked
 from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.intake import (
@@ -67,13 +67,24 @@ class IntakeAccount:
         )
 
     async def _list(self, visit: Visit) -> View:
-        return await visit.read(self._read, visit=visit)
+        try:
+            return await visit.read(self._read, visit=visit, query=visit.query)
+        except Invalid as error:
+            # What is wrong is told in the form, as it was filled in; the list is the usual one.
+            view = await visit.read(self._read, visit=visit, query={})
+            faults = {
+                name: [visit._(one) for one in told] for name, told in faults_of(error).items()
+            }
+            values = {**view.values, "asked": visit.query, "errors": faults, "is_filtered": True}
+            return View(template=view.template, values=values, status=400)
 
-    async def _read(self, transaction: Transaction, *, visit: Visit) -> View:
-        asked = rows_asked(visit.query)
-        wanted = self._wanted(transaction, visit.query)
+    async def _read(
+        self, transaction: Transaction, *, visit: Visit, query: Mapping[str, str]
+    ) -> View:
+        asked = rows_asked(query)
+        wanted = self._wanted(transaction, query)
         page = await intake.list_page(transaction, page=asked, wanted=wanted)
-        counts = await intake.count(transaction, period=wanted.period, caller=wanted.caller)
+        counts = await intake.count(transaction, period=wanted.period)
         zone = self.pages.renderer.zone
         days = await intake.count_by_day(transaction, period=wanted.period, zone=zone)
         last = min(wanted.period.before, transaction.local_time).astimezone(zone).date()
@@ -82,15 +93,16 @@ class IntakeAccount:
             template="intake.html",
             values={
                 "entries": page.rows,
-                "around": around(PLACE, visit.query, asked, page),
-                "asked": visit.query,
+                "around": around(visit.path, query, asked, page),
+                "asked": query,
+                "errors": {},
                 "outcomes": OUTCOMES,
                 "days": _by_day(days, first, last),
-                "reasons": [(one, self._place(one, visit.query)) for one in counts[:_REASONS]],
+                "reasons": [(one, self._place(one, query)) for one in counts[:_REASONS]],
                 "more_reasons": len(counts) > _REASONS,
                 "total": sum(one.count for one in days),
                 "is_filtered": any(
-                    visit.query.get(name)
+                    query.get(name)
                     for name in ("outcome", "reason", "caller", "identity", "request_id", "from")
                 ),
             },
@@ -100,7 +112,7 @@ class IntakeAccount:
         """Raises Invalid for what is none of the choices, and what no index serves."""
         given = {name: text.strip() or None for name, text in query.items()}
         if any("\0" in text for text in given.values() if text):
-            raise Invalid({"filters": [marked("A filter must not contain null characters.")]})
+            raise Invalid({"reason": [marked("A filter must not contain null characters.")]})
         outcome = given.get("outcome")
         if outcome not in (None, *OUTCOMES):
             raise Invalid({"outcome": [marked("There is no such choice.")]})

@@ -10,7 +10,7 @@ from twisted.web.server import Request
 
 from sbm.console.actions import Done, Proposal, perform, sentence_of, show
 from sbm.console.answering import PageNeeds, Pages
-from sbm.console.screens.accounts import find
+from sbm.console.screens.accounts import MAX_PASSWORD, UNFIT_PASSWORD, find, hashed
 from sbm.console.texts import marked
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit
@@ -24,8 +24,6 @@ from sbm.web.http.passwords import Passwords
 from sbm.web.http.wire import row_id
 
 PLACE = "/console/sessions/"
-
-_MAX_PASSWORD = 1000
 
 
 @frozen(eq=False, kw_only=True)
@@ -108,14 +106,13 @@ class SessionPages:
         assert visit.user.id is not None
         user_id = visit.user.id
         problems = await self._problems(visit)
-        given = visit.form.get("password", "")
-        hashed = "" if problems else await self.passwords.hashed(given)
+        new = "" if problems else await hashed(self.passwords, visit.form.get("password", ""))
 
         async def work(transaction: Transaction) -> Done:
             if problems:
                 raise WrongValues(problems)
             ended = await logins.change_own_password(
-                transaction, user_id=user_id, session_id=visit.session.id, password=hashed
+                transaction, user_id=user_id, session_id=visit.session.id, password=new
             )
             told = visit.counted(
                 "Your password was changed, and %(num)s other session ended.",
@@ -127,9 +124,8 @@ class SessionPages:
         return await perform(visit, partial(_propose_password, visit=visit), work)
 
     async def _problems(self, visit: Visit) -> dict[str, list[str]]:
-        given = visit.form.get("password", "")
-        if not 0 < len(given) <= _MAX_PASSWORD:
-            return {"password": [marked("Enter a password.")]}
+        if not 0 < len(visit.form.get("password", "")) <= MAX_PASSWORD:
+            return {"password": [UNFIT_PASSWORD]}
         name, address = visit.user.username, self.pages.proxies.address(visit.request)
         if self.throttle.begin(name, address):
             return {"present": [marked("Too many wrong passwords. Try again later.")]}
