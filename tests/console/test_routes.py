@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -269,6 +270,7 @@ async def test_each_address_needs_what_it_declares(
         if "content.publish" in page.text and not user.may("content.publish"):
             answered.append(403)  # people are under way
         assert page.status in answered, (one.rule, page.status, page.text[:2000])
+        assert len(gzip.compress(page.text.encode("utf-8", "surrogateescape"))) <= 20_000
 
 
 @pytest.mark.parametrize(
