@@ -311,7 +311,7 @@ async def test_no_page_fails_for_what_a_stranger_writes_into_its_address(
 ) -> None:
     """Nonsense in the place of each part and of each parameter."""
     reader, asked = site.reader(), set[str]()
-    nonsense = ("0", "-1", "99999999999999999999", "%00", "%ff", "x" * 300, "%22%3E%3Cscript%3E")
+    nonsense = ("99999999999999999999", "%00", "%ff", "%22%3E%3Cscript%3E")
     parameters = "&".join(
         f"{name}=%00%22%3E{number}"
         for number, name in enumerate(
