@@ -243,7 +243,7 @@ class ScheduleScreen:
             words=schedule_words(visit, schedule),
             zone=schedule.time_zone or "" if zone is None else zone.key,
             ticks=ticks_of(visit, told.cron, zone, told.now),
-            remarks=[(visit._(one.reason), one.is_fault) for one in remarks(told, self.zones)],
+            remarks=[(visit.retold(one.reason), one.is_fault) for one in remarks(told, self.zones)],
             people=summary.people,
             messagesets=summary.messagesets,
         )

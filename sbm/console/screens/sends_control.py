@@ -13,6 +13,7 @@ from twisted.web.server import Request
 
 from sbm.console.actions import Done, Proposal, perform, show
 from sbm.console.answering import PageNeeds, Pages
+from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.paging import PageRequest
 from sbm.model.send import Lane
@@ -121,7 +122,7 @@ class SendsControl:
         fields = {name: given.get(name, "") for name in names}
         lane, on_ticks = fields["lane"], fields["on_ticks"] or "later"
         if lane not in ("", *get_args(Lane)) or on_ticks not in get_args(OnTicks):
-            raise Invalid({"lane": ["There is no such choice."]})
+            raise Invalid({"lane": [marked("There is no such choice.")]})
         return AskedPause(
             scope=PauseScope(
                 lane=lane or None,  # type: ignore[arg-type]  # one of the choices
@@ -140,7 +141,7 @@ class SendsControl:
         try:
             moment = datetime.fromisoformat(given)
         except ValueError:
-            raise Invalid({"until": ["Enter a day and a time."]}) from None
+            raise Invalid({"until": [marked("Enter a day and a time.")]}) from None
         zone = self.pages.renderer.zone
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
 
