@@ -134,8 +134,7 @@ class Pages:
         """
         explain(request, Reason(kind="no-session"))
         if not _is_part(request):
-            place = request.path if request.method == b"POST" else request.uri
-            return go_to(LOGIN, next=place.decode("ascii", "replace"))
+            return go_to(LOGIN, next=_place_asked(request, origin))
         page = (request.getHeader("hx-current-url") or "").removeprefix(origin)
         return View(
             raw=b"", status=401, headers={"HX-Redirect": f"{LOGIN}?{urlencode({'next': page})}"}
@@ -323,6 +322,16 @@ def _refused(
 def _is_part(request: Request) -> bool:
     """Whether a script of ours asks, and puts what it gets into a page."""
     return bool(request.getHeader("hx-request") == "true")
+
+
+def _place_asked(request: Request, origin: str) -> str:
+    """The page that was asked for; of a form, the page that it was on: its own may have no GET."""
+    if request.method != b"POST":
+        return str(request.uri.decode("ascii", "replace"))
+    before = request.getHeader("referer") or ""
+    if before.startswith(f"{origin}/"):
+        return before.removeprefix(origin)
+    return str(request.path.decode("ascii", "replace"))
 
 
 def _is_of_a_person(request: Request) -> bool:

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from sbm.console import cookies
 from sbm.console.rendering import Renderer
 from sbm.console.visit import View, Visit
-from sbm.model.user import PERMISSIONS
+from sbm.model.user import PERMISSIONS, User
 from sbm.runtime.loop import Loop
 from sbm.runtime.threads import shielded
 from sbm.store import console_sessions
@@ -86,6 +86,7 @@ class LiveStream:
     request: Request
     session: str
     session_id: int
+    permissions: frozenset[str]
     sent: str = ""
     beat_at: float = 0.0
     ended: Deferred[None] = field(factory=Deferred)
@@ -167,7 +168,7 @@ class LiveParts(Service):
             name=name,
             key=key,
             language=visit.language,
-            permissions=frozenset(filter(visit.user.may, PERMISSIONS)),
+            permissions=_permissions(visit.user),
         )
         html = await self._html(seen, visit)
         # HEAD would hold a place among the streams, and get nothing.
@@ -197,6 +198,7 @@ class LiveParts(Service):
             request=request,
             session=cookies.session_of(visit.request, visit.origin) or "",
             session_id=visit.session.id,
+            permissions=seen.permissions,
             beat_at=self._reactor.seconds(),
         )
         request.notifyFinish().addErrback(lambda _: stream.end())
@@ -269,12 +271,19 @@ class LiveParts(Service):
             stream.send(html)
 
     async def _look_after(self, stream: LiveStream) -> None:
-        """End a stream whose session has ended: it was revoked, or its user may not log in."""
+        """End a stream whose session has ended, or whose user may do something else now.
+
+        Then the browser asks again, and gets what it may see.
+        """
         try:
             session = await self._database.read(console_sessions.find, secret=stream.session)
         except DatabaseUnavailable:
             return
-        if session is None:
+        if session is None or _permissions(session.user) != stream.permissions:
             stream.end()
         else:
             stream.beat()
+
+
+def _permissions(user: User) -> frozenset[str]:
+    return frozenset(filter(user.may, PERMISSIONS))

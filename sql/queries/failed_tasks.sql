@@ -30,7 +30,10 @@ WITH same AS MATERIALIZED (
       FROM (SELECT stage, reason, failed_at FROM failed_tasks ORDER BY id DESC LIMIT %(most)s) last
      GROUP BY stage, reason, age
 ), caused AS (
-    SELECT stage, {failure_cause} AS cause, count, last_at, age FROM same
+    -- One row of each cause and day: those are few, even if each reason names a person.
+    SELECT stage, cause, sum(count) AS count, max(last_at) AS last_at, age
+      FROM (SELECT stage, {failure_cause} AS cause, count, last_at, age FROM same) reasons
+     GROUP BY stage, cause, age
 )
 SELECT stage, cause, sum(count)::bigint AS count, max(last_at) AS last_at,
        ARRAY(SELECT COALESCE(sum(one.count) FILTER (WHERE one.age = day), 0)::bigint
@@ -41,6 +44,7 @@ SELECT stage, cause, sum(count)::bigint AS count, max(last_at) AS last_at,
 
 -- name: judge_failed_tasks :many
 -- reads
+-- long
 -- What a requeue of those that match would do now: how many would be owed again (without a reason),
 -- and how many would be skipped for which reason.
 WITH taken AS MATERIALIZED (

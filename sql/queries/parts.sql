@@ -260,8 +260,10 @@ live.id IS NOT NULL
                                                  before_created_at, s.id))) AS is_live
 
 -- part: failure_cause
--- Why a failed task has failed, without what differs from person to person: long numbers and ids.
-left(regexp_replace(reason, '[0-9a-f]{8}-[0-9a-f-]{27}|[+]?[0-9]{5,}', '…', 'gi'), 200)
+-- Why a failed task has failed, without what differs from person to person: long numbers, with
+-- or without spaces in them, and ids. It stands in addresses, so it must tell no telephone number.
+left(regexp_replace(reason, '[0-9a-f]{8}-[0-9a-f-]{27}|[+]?[0-9](?:[ ()./-]{0,2}[0-9]){4,}', '…',
+                    'gi'), 200)
 
 -- part: requeue_refusal
 -- Why the failed task "taken" of the subscription s is not owed again, if it is not.

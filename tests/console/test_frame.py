@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import pytest_twisted
@@ -53,6 +54,23 @@ async def test_without_a_session_it_asks_for_the_password_and_leads_back(site: S
     )
 
     assert (page.status, page.heading) == (200, "Today")
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize(
+    ("before", "place"),
+    [
+        ("{base}/console/content/1/?x=1", "/console/content/1/?x=1"),
+        ("{base}.example/console/", "/console/behind/csv"),
+        ("", "/console/behind/csv"),
+    ],
+)
+async def test_a_form_without_a_session_leads_back_to_the_page_it_was_on(
+    site: Served, before: str, place: str
+) -> None:
+    headers = {"Referer": before.format(base=site.api.base)}
+    page = await site.reader(None).post("/console/behind/csv", headers=headers)
+    assert page.place == "/console/login?" + urlencode({"next": place})
 
 
 @pytest_twisted.ensureDeferred

@@ -280,6 +280,22 @@ async def test_the_last_message_is_sent_again(site: Served) -> None:
 
 
 @ensureDeferred
+async def test_of_two_pages_only_one_sends_the_last_message_again(site: Served) -> None:
+    sent(site.direct)
+    reader = site.reader("uma")
+    page, other = [await reader.get(f"{AT}resend") for _ in range(2)]
+    await reader.submit(page, "Send it again", reason=WHY)
+    site.direct.rows(
+        "WITH gone AS (DELETE FROM sends RETURNING *)"
+        " INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, subscription_id, identity)"
+        " SELECT id, tick_id, kind, 'sent', 'post', subscription_id, identity FROM gone"
+    )
+    late = await reader.submit(other, "Send it again", reason=WHY)
+    assert late.status == 409
+    assert owed(site.direct) == []
+
+
+@ensureDeferred
 async def test_a_message_of_another_set_is_not_sent_again(site: Served) -> None:
     sent(site.direct, BABIES, 5)
     page = await site.reader("uma").get(f"{AT}resend")

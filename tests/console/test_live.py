@@ -154,6 +154,18 @@ async def test_a_stream_ends_with_its_session(
 
 
 @ensureDeferred
+async def test_a_stream_ends_when_its_user_may_do_less(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "BEAT_SECONDS", 0.1)
+    conversation = await listening.listens()
+    await conversation.until(b": live\n\n")
+    listening.direct.rows("UPDATE users SET is_admin = false, is_limited = true")
+    while listening.console.live._streams():
+        await deferLater(reactor, 0.02)
+
+
+@ensureDeferred
 async def test_streams_end_when_the_daemon_stops(listening: Listening) -> None:
     conversation = await listening.listens()
     await conversation.until(b"\n\n")

@@ -322,7 +322,7 @@ async def test_failures_of_one_cause_are_a_group(database: Database, direct: Arr
     """Numbers and ids of people do not make other groups; the filter finds the same ones."""
     ids = mothers(direct, 4)
     direct.failures(ids[:1], reason="answered 400 to +27820001001, bad: abc")
-    direct.failures(ids[1:2], reason="answered 400 to 27820001002, bad: abc")
+    direct.failures(ids[1:2], reason="answered 400 to +27 (0)82 000-1002, bad: abc")
     direct.failures(ids[2:3], reason=f"answered 400 to {UUID(int=7)}, bad: abc")
     direct.failures(ids[3:], stage="address", reason="answered 404")
     direct.rows(

@@ -190,6 +190,8 @@ class Resend(SubscriptionDeed):
         )
         sent = [row for row in rows if row.kind == "next" and row.outcome in SENT]
         last = next((row for row in sent if row.messageset_id == one.messageset_id), None)
+        # Of two pages that were open at once, only one sends it again.
+        again = next((row.id for row in rows if row.kind == "resend"), None)
         objection = ""
         if sent and last is None:
             objection = visit._("No message of this set was sent yet: there is none to send again.")
@@ -200,7 +202,7 @@ class Resend(SubscriptionDeed):
                 self._told(case, last),
                 visit._("The place in the message set does not change."),
             ],
-            seen=[None if last is None else last.id],
+            seen=[None if last is None else last.id, again],
             undo=visit._("A message that was sent cannot be taken back."),
             objection=objection,
         )
