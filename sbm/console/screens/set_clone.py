@@ -145,7 +145,8 @@ class SetClone:
     ) -> View:
         source = await visit.read(find_set, key=key)
         sets = await visit.read(messagesets.list_all)
-        state = FormState(values=values, problems=problems)
+        told = {name: [visit.retold(one) for one in problems[name]] for name in problems}
+        state = FormState(values=values, problems=told)
         _ = visit._
         fields = [
             state.of("short_name", _("New short name"), is_required=True, longest=100),
