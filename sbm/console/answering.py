@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from attrs import evolve, frozen
+from attrs import Factory, evolve, field, frozen
 from twisted.internet.defer import CancelledError
 from twisted.web.server import Request
 
 from sbm.console import cookies, forms
+from sbm.console.reading_turns import ReadingTurns
 from sbm.console.rendering import Renderer, compressed
 from sbm.console.texts import preferred, translations
 from sbm.console.visit import View, Visit, go_to
@@ -63,6 +64,11 @@ class Pages:
     proxies: Proxies
     renderer: Renderer
     media_origin: str = ""
+    turns: ReadingTurns = field(
+        default=Factory(
+            lambda self: ReadingTurns(most=max(1, self.database.size // 2)), takes_self=True
+        )
+    )
 
     async def answer(
         self,
@@ -148,6 +154,7 @@ class Pages:
             request=request,
             texts=translations(language),
             database=self.database,
+            turns=self.turns,
         )
 
     @staticmethod
@@ -233,8 +240,9 @@ class Pages:
         if view.goes_to is not None:
             request.setHeader(b"Location", quote(view.goes_to, safe="/?&=%:+,;@~!*'()#").encode())
             return b""
-        if view.stream is not None and request.method != b"HEAD":
-            await view.stream(request)
+        if view.stream is not None:
+            if request.method != b"HEAD":
+                await view.stream(request)
             return b""
         body = view.raw
         if body is None:

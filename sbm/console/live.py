@@ -24,6 +24,7 @@ from sbm.console.rendering import Renderer
 from sbm.console.visit import View, Visit
 from sbm.model.user import PERMISSIONS
 from sbm.runtime.loop import Loop
+from sbm.runtime.threads import shielded
 from sbm.store import console_sessions
 from sbm.store.postgres.database import Database
 from sbm.store.postgres.errors import DatabaseUnavailable
@@ -169,7 +170,9 @@ class LiveParts(Service):
             permissions=frozenset(filter(visit.user.may, PERMISSIONS)),
         )
         html = await self._html(seen, visit)
-        wants_stream = "text/event-stream" in (visit.request.getHeader("accept") or "")
+        # HEAD would hold a place among the streams, and get nothing.
+        accepts = visit.request.getHeader("accept") or ""
+        wants_stream = "text/event-stream" in accepts and visit.request.method == b"GET"
         if not (wants_stream and self.running and self._has_room(visit.session.id)):
             self._forget()
             return View(
@@ -216,7 +219,13 @@ class LiveParts(Service):
                 del self._made[one]
 
     async def _html(self, seen: _Seen, visit: Visit) -> str:
-        """The part, at most a second old; whoever asks meanwhile waits for the same work."""
+        """The part, at most a second old; whoever asks meanwhile waits for the same work.
+
+        It is made to the end even if its reader leaves.
+        """
+        return await shielded(Deferred.fromCoroutine(self._made_once(seen, visit)))
+
+    async def _made_once(self, seen: _Seen, visit: Visit) -> str:
         made = self._made.setdefault(seen, _MadePart(visit=visit))
         await made.lock.acquire()
         try:

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
+
+from sbm.runtime.threads import shielded
 
 Read = TypeVar("Read")
 
@@ -24,7 +26,13 @@ class SharedReading(Generic[Read]):
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
 
     async def get(self) -> Read:
-        """Read it, unless it was read just now, or is being read."""
+        """Read it, unless it was read just now, or is being read.
+
+        It is read to the end even if its reader leaves: whoever comes next waits for the same.
+        """
+        return await shielded(Deferred.fromCoroutine(self._get()))
+
+    async def _get(self) -> Read:
         await self._lock.acquire()
         try:
             now = float(self._reactor.seconds())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ from attrs import field, frozen
 from babel.support import NullTranslations
 from twisted.web.server import Request
 
+from sbm.console.reading_turns import ReadingTurns
 from sbm.console.retelling import retold
 from sbm.model.author import Author
 from sbm.model.signature import MAX_REASON
@@ -39,7 +41,7 @@ class View:
     stream: Callable[[Request], Awaitable[None]] | None = None
 
 
-def go_to(path: str, **parameters: str) -> View:
+def go_to(path: str, /, **parameters: str) -> View:
     """Send the browser to another page, which it reads with GET."""
     query = f"?{urlencode(parameters)}" if parameters else ""
     return View(status=303, goes_to=f"{path}{query}")
@@ -62,6 +64,7 @@ class Visit:
     request: Request
     texts: NullTranslations
     _database: Database
+    _turns: ReadingTurns
     form: Mapping[str, str] = field(factory=dict)
     files: Mapping[str, Any] = field(factory=dict)
 
@@ -87,17 +90,23 @@ class Visit:
 
     async def read(self, work: Callable[..., Awaitable[Result]], **arguments: Any) -> Result:
         """Do work that only reads, in a transaction."""
-        return await self._database.read(work, **arguments)
+        return await self._in_turn(partial(self._database.read, work, **arguments))
 
     async def read_snapshot(
         self, work: Callable[..., Awaitable[Result]], **arguments: Any
     ) -> Result:
         """The same, with all statements at one moment."""
-        return await self._database.read_snapshot(work, **arguments)
+        return await self._in_turn(partial(self._database.read_snapshot, work, **arguments))
 
     async def rehearse(self, work: Callable[..., Awaitable[Result]], **arguments: Any) -> Result:
         """Do work as ``change`` does it, without a reason, and roll it back."""
-        return await self._database.rehearse(self._authored, self._author(""), work, arguments)
+        rehearse = self._database.rehearse
+        return await self._in_turn(
+            partial(rehearse, self._authored, self._author(""), work, arguments)
+        )
+
+    async def _in_turn(self, work: Callable[[], Awaitable[Result]]) -> Result:
+        return await self._turns.read(self.session.id, work)
 
     async def change(self, work: Callable[..., Awaitable[Result]], **arguments: Any) -> Result:
         """Do work in a transaction whose changes are those of the user, with the form's reason."""

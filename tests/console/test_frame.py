@@ -34,6 +34,15 @@ async def test_the_root_leads_to_the_console(site: Served) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_missing_slash_is_added_whatever_the_parameters_are_called(reader: Reader) -> None:
+    page = await reader.get("/console/ticks?path=//elsewhere&self=1&name=x")
+    assert (page.status, page.place) == (
+        303,
+        "/console/ticks/?path=%2F%2Felsewhere&self=1&name=x",
+    )
+
+
+@pytest_twisted.ensureDeferred
 async def test_without_a_session_it_asks_for_the_password_and_leads_back(site: Served) -> None:
     stranger = site.reader(None)
 

@@ -37,12 +37,17 @@ class Listening:
     signs: int = 0
 
     async def listens(
-        self, part: str = "today", *, username: str = ADMIN, accept: str = STREAM
+        self,
+        part: str = "today",
+        *,
+        username: str = ADMIN,
+        accept: str = STREAM,
+        method: str = "GET",
     ) -> RawConnection:
         """Ask for a part as a browser does that has a session of its own."""
         secret = begin_session(self.direct, username)
         conversation = await connected(self.api)
-        lines = [f"GET /console/live/{part} HTTP/1.1", "Host: 127.0.0.1", f"Accept: {accept}"]
+        lines = [f"{method} /console/live/{part} HTTP/1.1", "Host: 127.0.0.1", f"Accept: {accept}"]
         lines += [f"Cookie: sbm-local={secret}", "", ""]
         conversation.send("\r\n".join(lines).encode("ascii"))
         await conversation.until(b"\r\n\r\n")
@@ -97,7 +102,7 @@ async def test_a_part_is_made_once_for_all_who_look_at_it(
         return await part.values(visit, key)
 
     monkeypatch.setitem(
-        listening.console.live._parts,  # type: ignore[arg-type]
+        listening.console.live._parts,
         "today",
         live.LivePart(template=part.template, values=counted),
     )
@@ -156,6 +161,14 @@ async def test_streams_end_when_the_daemon_stops(listening: Listening) -> None:
     assert listening.console.live._streams() == []
     late = await listening.listens()
     assert b"text/html" in late.received
+
+
+@ensureDeferred
+async def test_head_gets_no_stream(listening: Listening) -> None:
+    conversation = await listening.listens(method="HEAD")
+    assert conversation.received.startswith(b"HTTP/1.1 200 ")
+    assert b"Content-Type: text/html" in conversation.received
+    assert listening.console.live._streams() == []
 
 
 @pytest.mark.parametrize("part", ["nothing", "tick?key=999", "tick?key=x", f"today?key={'x' * 99}"])

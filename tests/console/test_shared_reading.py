@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pytest_twisted import ensureDeferred
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import Clock
 
 from sbm.console.shared_reading import FRESH_SECONDS, SharedReading
@@ -59,3 +59,23 @@ async def test_a_failure_is_not_kept() -> None:
     with pytest.raises(OSError, match="away"):
         await shared.get()
     assert await shared.get() == 2
+
+
+@ensureDeferred
+async def test_a_reader_who_leaves_does_not_make_others_read_again() -> None:
+    going: Deferred[None] = Deferred()
+    reads = []
+
+    async def read() -> int:
+        reads.append(1)
+        await going
+        return len(reads)
+
+    shared = SharedReading(reactor=Clock(), read=read)
+    first, second = (Deferred.fromCoroutine(shared.get()) for _ in range(2))
+    first.addErrback(lambda failure: failure.trap(CancelledError))
+    first.cancel()
+    third = Deferred.fromCoroutine(shared.get())
+    going.callback(None)
+    assert await gatherResults([second, third]) == [1, 1]
+    assert len(reads) == 1

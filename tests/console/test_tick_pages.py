@@ -255,6 +255,22 @@ async def test_a_pause_of_another_schedule_is_not_ended_here(site: Served, reade
 
 
 @ensureDeferred
+async def test_a_pause_of_a_message_set_does_not_prevent_one_of_the_schedule(
+    site: Served, reader: Reader
+) -> None:
+    tick_id = await tick(site, sent=2)
+    site.direct.rows(
+        "INSERT INTO pauses (kind, reason, on_ticks, paused_by, messageset_id)"
+        " SELECT 'operator', 'x', 'later', 'uma', max(id) FROM messagesets"
+    )
+    assert "Pause its schedule" in (await reader.get(f"/console/ticks/{tick_id}/")).links()
+    page = await reader.get(f"/console/ticks/{tick_id}/pause")
+    done = await reader.submit(page, "Pause it", reason="the texts are checked")
+    assert done.done.startswith("The schedule is being paused.")
+    assert await claim(site, 20) == 0
+
+
+@ensureDeferred
 async def test_a_tick_after_its_canary_goes_on(site: Served, reader: Reader) -> None:
     site.direct.rows("UPDATE schedules SET canary = 2")
     tick_id = await tick(site, sent=2)

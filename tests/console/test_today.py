@@ -191,7 +191,7 @@ async def test_it_answers_the_five_questions(site: Served, reader: Reader) -> No
     )
     assert answers["Whose clock is it?"] == (
         "sbm itself ticks, by the clock of its database. Schedules without a time zone of their"
-        " own are read in Africa/Johannesburg."
+        " own are read in Africa/Johannesburg. The times on these pages are of Africa/Johannesburg."
     )
 
 
@@ -224,3 +224,12 @@ async def test_of_very_many_that_got_nothing_a_part_is_counted(
     await tick(site, unaddressed=5)
     page = await reader.get("/console/")
     assert page.says("a part of them: 3 failed: the person has no number")
+
+
+@ensureDeferred
+async def test_if_nobody_was_left_out_it_says_so(site: Served, reader: Reader) -> None:
+    tick_id = await tick(site, sent=12)
+    page = await reader.get("/console/")
+    place = page.links()["Nobody was left out today: the last tick"]
+    assert place == f"/console/ticks/{tick_id}/"
+    assert (await reader.get(place)).says("Everybody got it.")

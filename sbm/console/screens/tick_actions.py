@@ -125,7 +125,7 @@ async def _propose_pause(visit: Visit, tick_id: int, transaction: Transaction) -
         seen=[one.id for one in state.pauses],
         back=_place(tick_id),
         undo=visit._("To undo it, end the pause on the page of the tick."),
-        objection=visit._("It is paused already.") if state.pauses else "",
+        objection=visit._("It is paused already.") if state.is_paused else "",
     )
 
 

@@ -64,7 +64,7 @@ assert set(SOURCES) == set(get_args(Source))
 
 @frozen(kw_only=True)
 class TickView:
-    """A tick with all that its page says; ``pauses`` are those that hold it."""
+    """A tick with all that its page says; ``pauses`` are those that hold it, or a part of it."""
 
     tick: Tick
     now: datetime
@@ -87,6 +87,11 @@ class TickView:
         if self.tick.stopped_by is not None:
             return "stopped"
         return "ended" if self.tick.state == "expanded" and not self.tick.live else self.tick.state
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether all of it is held, and not only the people of one message set."""
+        return any(one.messageset_id is None for one in self.pauses)
 
     @property
     def is_counted_in_part(self) -> bool:
