@@ -115,8 +115,9 @@ class SetClone:
         sentences = [
             visit.counted("%(num)s message is copied.", "%(num)s messages are copied.", total)
         ]
+        colon = visit._(": ")
         sentences += [
-            f"{named(visit, lang)}: {count}" for lang, count in sorted(plan.languages.items())
+            f"{named(visit, lang)}{colon}{count}" for lang, count in sorted(plan.languages.items())
         ]
         if plan.files:
             sentences.append(
