@@ -1,7 +1,7 @@
 """Sentences that other layers make, in the language of the reader.
 
-The API and the operations say in English why they refuse something. Clients match these sentences,
-so they stay as they are; here they are found again, and translated.
+The API, the operations and the ledger say in English why something is so. Clients match these
+sentences, so they stay as they are; here they are found again, and translated.
 """
 
 from __future__ import annotations
@@ -159,7 +159,16 @@ OBSTACLES = (
     marked("its tick was stopped for good, and it is being skipped"),
 )
 
-SENTENCES = (*FIELDS, *CONTENT, *SCHEDULES, *USERS, *UNDOING, *OBSTACLES)
+LEDGER = (
+    marked("it was paused when the tick came"),
+    marked("the Message Sender had the message of this tick already"),
+    marked("the tick before it was still being sent"),
+    marked("it is older than max_age"),
+    marked("a message is already owed to the subscription"),
+    marked("%(set)s has no further message in %(lang)s"),
+)
+
+SENTENCES = (*FIELDS, *CONTENT, *SCHEDULES, *USERS, *UNDOING, *OBSTACLES, *LEDGER)
 
 
 def retold(texts: NullTranslations, sentence: str) -> str:

@@ -15,6 +15,7 @@ from sbm.console.texts import translations
 
 SBM = Path(__file__).parent.parent.parent / "sbm"
 
+_QUOTED = re.compile(r"'([^'\n]+)'")
 _VALUE = re.compile(r"%\(\w+\)s|\{\w*\}")
 
 
@@ -22,9 +23,12 @@ _VALUE = re.compile(r"%\(\w+\)s|\{\w*\}")
 def sentences_of_other_layers() -> frozenset[str]:
     """All constants outside the console, with a mark where a value is."""
     paths = (path for path in SBM.rglob("*.py") if SBM / "console" not in path.parents)
-    return frozenset(
+    in_python = {
         told for path in paths for told in _told(ast.parse(path.read_text(encoding="utf-8")))
-    )
+    }
+    queries = (SBM.parent / "sql" / "queries").glob("*.sql")
+    in_sql = (_QUOTED.findall(path.read_text(encoding="utf-8")) for path in queries)
+    return frozenset(in_python.union(*in_sql))
 
 
 def _told(tree: ast.AST) -> Iterator[str]:

@@ -132,7 +132,7 @@ async def test_what_is_wrong_comes_first_and_leads_to_where_it_is_told(
     page = await after_a_while(site, "message sender is away")
     (told,) = page.main.all("section", class_="warning")
     assert "message sender is away (503)" in told.text
-    assert "uma has paused sends (the lane of single sends): wrong texts" in told.text
+    assert "uma has paused sends (messages to single people): wrong texts" in told.text
     assert f"Tick {tick_id}: It waits for a person after its first messages." in told.text
     assert "Of 1 send it is not known whether it was sent" in told.text
     assert "1 tick is unbalanced" in told.text

@@ -278,11 +278,12 @@ async def _find(transaction: Transaction, *, key: str) -> Schedule:
 def _propose_change(visit: Visit, found: Schedule, values: Mapping[str, str]) -> Proposal:
     """What the form would change. It is only shown if somebody else was faster."""
     labels = {one.name: one for one in schedule_fields(visit, FormState())}
+    colon = visit._(": ")
     return Proposal(
         title=visit._("Change the schedule"),
         button=visit._("Save"),
         sentences=[
-            f"{labels[name].label}: {labels[name].told(before)} → {labels[name].told(after)}"
+            f"{labels[name].label}{colon}{labels[name].told(before)} → {labels[name].told(after)}"
             for name, before, after in differences(SCHEMA, as_form(SCHEMA, found), values)
         ],
         count=0,

@@ -13,6 +13,7 @@ from twisted.web.server import Request
 
 from sbm.console.actions import Done, Proposal, perform, show
 from sbm.console.answering import PageNeeds, Pages
+from sbm.console.scope_words import concerned
 from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.paging import PageRequest
@@ -244,15 +245,7 @@ def _of_ticks(visit: Visit, pause: SendPause) -> str:
 
 async def _named(transaction: Transaction, visit: Visit, scope: PauseScope) -> str:
     """What a pause concerns, in words."""
-    parts = []
+    found = None
     if scope.messageset_id is not None:
         found = await messagesets.find(transaction, messageset_id=scope.messageset_id)
-        name = str(scope.messageset_id) if found is None else found.short_name
-        parts.append(visit._("the message set “%(name)s”") % {"name": name})
-    if scope.schedule_id is not None:
-        parts.append(visit._("the schedule %(number)s") % {"number": scope.schedule_id})
-    if scope.lane == "single":
-        parts.append(visit._("messages to single people"))
-    elif scope.lane == "tick":
-        parts.append(visit._("messages of ticks"))
-    return ", ".join(parts) or visit._("all messages of the programme")
+    return concerned(visit._, scope, short_name=None if found is None else found.short_name)
