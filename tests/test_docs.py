@@ -165,3 +165,11 @@ def test_the_manual_has_the_table_of_permissions() -> None:
     page = (ROOT / "docs" / "rights.rst").read_text(encoding="utf-8")
     told = re.findall(r"^   \* - ``(.+)``\n     - (.+)$", page, re.MULTILINE)
     assert told == list(PERMISSIONS.items())
+
+
+def test_the_pictures_are_small_and_each_is_shown() -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.rst"))
+    pictures = list((ROOT / "docs" / "pictures").glob("*.png"))
+
+    assert {path.name for path in pictures} == set(re.findall(r"image:: pictures/(\S+)", pages))
+    assert [path.name for path in pictures if path.stat().st_size > 60_000] == []

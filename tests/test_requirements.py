@@ -32,19 +32,26 @@ def locked(path: Path) -> Iterator[tuple[str, str, str]]:
         yield entry[1], entry[2], entry[3]
 
 
-def named_in_setup() -> dict[str, list[str]]:
-    """The packages that setup.py names, for each extra, and for "" without one."""
+def given_to_setup() -> dict[str, Any]:
+    """What setup.py says of the package."""
     code = (
         "import setuptools, json, sys\n"
         "def setup(**given):\n"
-        "    print(json.dumps({'': given['install_requires'], **given['extras_require']}))\n"
+        "    print(json.dumps(given))\n"
         "setuptools.setup = setup\n"
         "exec(open('setup.py').read(), {'__file__': 'setup.py', '__name__': '__main__'})\n"
     )
     made = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    named: dict[str, list[str]] = json.loads(made.stdout)
+    given: dict[str, Any] = json.loads(made.stdout)
+    return given
+
+
+def named_in_setup() -> dict[str, list[str]]:
+    """The packages that setup.py names, for each extra, and for "" without one."""
+    given = given_to_setup()
+    named: dict[str, list[str]] = {"": given["install_requires"], **given["extras_require"]}
     return {extra: [re.split(r"[^\w.-]", one)[0] for one in ones] for extra, ones in named.items()}
 
 
@@ -207,3 +214,18 @@ def test_what_is_no_digest_is_not_written(checkout: Path) -> None:
     before = (checkout / "Dockerfile").read_text()
     assert make(checkout, "base-image", "error: no such image").returncode != 0
     assert (checkout / "Dockerfile").read_text() == before
+
+
+def test_the_wheel_has_all_files_of_the_console() -> None:
+    folder = ROOT / "sbm" / "console"
+    shipped = {
+        path
+        for pattern in given_to_setup()["package_data"]["sbm.console"]
+        for path in folder.glob(pattern)
+    }
+    present = {
+        path for path in folder.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+
+    assert present
+    assert present - shipped == set()

@@ -109,7 +109,7 @@ async def perform(
         told = error.problems if isinstance(error, WrongValues) else error.body
         if not isinstance(told, Mapping):
             raise
-        errors = {name: [visit._(one) for one in told[name]] for name in told}
+        errors = {name: [visit.retold(one) for one in told[name]] for name in told}
         proposal = await (visit.rehearse if is_rehearsed else visit.read)(propose)
         return _page(proposal, errors=errors, typed=visit.form)
 
@@ -201,7 +201,7 @@ def _mark(seen: Sequence[str | int | None]) -> str:
 def _keyed(visit: Visit) -> KeyedRequest:
     key = visit.form.get("once", "")
     if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.isalnum():
-        raise Invalid({"once": ["The form has no key."]})
+        raise Invalid({"once": [marked("The form has no key.")]})
     return _request(visit, key)
 
 

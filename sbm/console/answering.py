@@ -215,7 +215,7 @@ class Pages:
         headers = http_errors.headers_of(error)
         if status is None and isinstance(error, OperationRefused):
             explain(request, Reason(kind="refused"))
-            return _refused([str(error)], status=409)
+            return _refused([("", str(error))], status=409)
         explain(request, http_errors.reason_of(error))
         if isinstance(error, DatabaseUnavailable):
             values = {"is_unknown": isinstance(error, CommitUnknown)}
@@ -308,9 +308,13 @@ class NotPermitted(http_errors.Forbidden):
 
 
 def _refused(
-    told: Sequence[str], *, status: int, headers: Mapping[str, str] | None = None, **values: Any
+    told: Sequence[tuple[str, str]],
+    *,
+    status: int,
+    headers: Mapping[str, str] | None = None,
+    **values: Any,
 ) -> View:
-    """The page that says in these sentences why something was not done."""
+    """The page that says in sentences, by fields or about all, why something was not done."""
     shown = {"told": told, "is_foreign": False, "permission": "", **values}
     return View(template="refused.html", values=shown, status=status, headers=headers or {})
 
@@ -337,16 +341,16 @@ def _is_of_a_person(request: Request) -> bool:
     return not _is_part(request) and request.getHeader("accept") != "text/event-stream"
 
 
-def _sentences(body: Any) -> list[str]:
-    """The sentences in the body of a refusal, with the names of the fields before them."""
+def _sentences(body: Any, field: str = "") -> list[tuple[str, str]]:
+    """The sentences in the body of a refusal, each with its field; "" is for all of it."""
     if isinstance(body, str):
-        return [body]
+        return [(field, body)]
     if isinstance(body, list | tuple):
-        return [sentence for one in body for sentence in _sentences(one)]
+        return [told for one in body for told in _sentences(one, field)]
     if isinstance(body, dict):
         return [
-            sentence if name in ("detail", "non_field_errors") else f"{name}: {sentence}"
+            told
             for name, one in body.items()
-            for sentence in _sentences(one)
+            for told in _sentences(one, "" if name in ("detail", "non_field_errors") else name)
         ]
     return []

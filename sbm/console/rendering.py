@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,7 @@ from babel.numbers import format_decimal, format_percent
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sbm.console.retelling import retold
 from sbm.console.texts import LANGUAGES, direction, translations
 
 # A shorter page is not worth the time.
@@ -62,6 +64,7 @@ class Renderer:
             ago=shown.ago,
             duration=shown.duration,
             lasting=shown.lasting,
+            retold=partial(retold, translations(language)),
         )
         environment.globals.update(
             language=language,

@@ -12,6 +12,7 @@ from babel.support import NullTranslations
 from twisted.web.server import Request
 
 from sbm.console.reading_turns import ReadingTurns
+from sbm.console.retelling import retold
 from sbm.model.author import Author
 from sbm.model.signature import MAX_REASON
 from sbm.model.user import User
@@ -76,6 +77,10 @@ class Visit:
         """A text in the language of the reader."""
         return str(self.texts.ugettext(text))
 
+    def retold(self, sentence: str) -> str:
+        """A sentence of another layer in the language of the reader; see ``retold``."""
+        return retold(self.texts, sentence)
+
     def counted(self, one: str, many: str, number: int, **told: object) -> str:
         """A text with a number, ``%(num)s``, in the form that the number wants.
 
@@ -122,7 +127,8 @@ class Visit:
         """Why the user makes a change; raises Invalid if it is not one line of a usual length."""
         told = self.form.get("reason", "").strip()
         if len(told) > MAX_REASON or not told.isprintable():
-            raise Invalid({"reason": [f"At most {MAX_REASON} printable characters, in one line."]})
+            told = self._("At most %(most)s printable characters, in one line.")
+            raise Invalid({"reason": [told % {"most": MAX_REASON}]})
         return told
 
     def author(self) -> Author:

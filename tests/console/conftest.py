@@ -47,6 +47,13 @@ from tests.web.conftest import Api, served
 reactor: Any = global_reactor
 
 
+# The Identity Store does not know this person, who so gets nothing this morning.
+SOMEBODY_WITHOUT_A_NUMBER = """
+    INSERT INTO subscriptions (identity, messageset_id, schedule_id, lang)
+    VALUES ('7656fa41-0000-4000-8000-000000000099', 1, 1, 'eng_ZA')
+"""
+
+
 @pytest.fixture(scope="session")
 def filled_database(databases: Databases, template_database: str) -> str:
     """The name of a database with the content of ``content.fill``, to make copies of."""
@@ -122,7 +129,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip(told)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-lcd-text"]
         )
         yield browser
         browser.close()
@@ -153,6 +160,7 @@ def running(browser: Browser, databases: Databases, filled_database: str) -> Ite
                     output=Path(folder, "output"),
                     server_uri=databases.uri,
                 )
+                direct.rows(SOMEBODY_WITHOUT_A_NUMBER)
                 running.send(MORNING)
                 yield running
     databases.drop(name)

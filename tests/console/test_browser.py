@@ -10,6 +10,8 @@ from tests.console.content import ADMIN, MORNING, MOTHERS, NOBODY, PASSWORD, THA
 
 pytestmark = pytest.mark.xdist_group("browser")
 
+PICTURED = ("grid", "message", "people", "person", "trouble", "behind")
+
 # What other modules do not look at; the names are those of the pictures in the manual.
 PAGES = {
     "content": "/console/content/",
@@ -28,7 +30,8 @@ PAGES = {
 def test_a_page_is_for_everybody(tab: Tab, name: str) -> None:
     """On a desk, in the dark, on a telephone, and from the right to the left."""
     page = tab.go(PAGES[name])
-    tab.picture(name)
+    if name in PICTURED:
+        tab.picture(name)
     tab.check()
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
@@ -119,7 +122,7 @@ def test_today_answers_the_questions_of_everybody_in_two_clicks(
 
     answer_to(tab.go("/console/"), "Who did not get it, and why?").get_by_role("link").click()
     expect(title).to_contain_text("Tick")
-    tab.page.locator("main a[href*='people?']").first.click()
+    tab.page.locator("main a[href*='people']").first.click()
     expect(title).to_contain_text("People of tick")
 
     page = tab.go("/console/")
@@ -136,4 +139,4 @@ def test_today_answers_the_questions_of_everybody_in_two_clicks(
         expect(answer.get_by_text(told)).to_be_hidden()
         answer.locator("summary").click()
         expect(answer.get_by_text(told)).to_be_visible()
-    expect(answer_to(page, "Whose clock is it?")).to_contain_text("Africa/Johannesburg")
+    expect(answer_to(page, "Whose clock is it?")).to_contain_text("The Seed Scheduler ticks")

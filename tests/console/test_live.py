@@ -102,7 +102,7 @@ async def test_a_part_is_made_once_for_all_who_look_at_it(
         return await part.values(visit, key)
 
     monkeypatch.setitem(
-        listening.console.live._parts,  # type: ignore[arg-type]
+        listening.console.live._parts,
         "today",
         live.LivePart(template=part.template, values=counted),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -269,6 +270,7 @@ async def test_each_address_needs_what_it_declares(
         if "content.publish" in page.text and not user.may("content.publish"):
             answered.append(403)  # people are under way
         assert page.status in answered, (one.rule, page.status, page.text[:2000])
+        assert len(gzip.compress(page.text.encode("utf-8", "surrogateescape"))) <= 20_000
 
 
 @pytest.mark.parametrize(
@@ -309,7 +311,7 @@ async def test_no_page_fails_for_what_a_stranger_writes_into_its_address(
 ) -> None:
     """Nonsense in the place of each part and of each parameter."""
     reader, asked = site.reader(), set[str]()
-    nonsense = ("0", "-1", "99999999999999999999", "%00", "%ff", "x" * 300, "%22%3E%3Cscript%3E")
+    nonsense = ("99999999999999999999", "%00", "%ff", "%22%3E%3Cscript%3E")
     parameters = "&".join(
         f"{name}=%00%22%3E{number}"
         for number, name in enumerate(

@@ -132,7 +132,7 @@ async def test_what_is_wrong_comes_first_and_leads_to_where_it_is_told(
     page = await after_a_while(site, "message sender is away")
     (told,) = page.main.all("section", class_="warning")
     assert "message sender is away (503)" in told.text
-    assert "uma has paused sends (the lane of single sends): wrong texts" in told.text
+    assert "uma has paused sends (messages to single people): wrong texts" in told.text
     assert f"Tick {tick_id}: It waits for a person after its first messages." in told.text
     assert "Of 1 send it is not known whether it was sent" in told.text
     assert "1 tick is unbalanced" in told.text
@@ -191,7 +191,7 @@ async def test_it_answers_the_five_questions(site: Served, reader: Reader) -> No
     )
     assert answers["Whose clock is it?"] == (
         "sbm itself ticks, by the clock of its database. Schedules without a time zone of their"
-        " own are read in Africa/Johannesburg."
+        " own are read in Africa/Johannesburg. The times on these pages are of Africa/Johannesburg."
     )
 
 
@@ -224,3 +224,12 @@ async def test_of_very_many_that_got_nothing_a_part_is_counted(
     await tick(site, unaddressed=5)
     page = await reader.get("/console/")
     assert page.says("a part of them: 3 failed: the person has no number")
+
+
+@ensureDeferred
+async def test_if_nobody_was_left_out_it_says_so(site: Served, reader: Reader) -> None:
+    tick_id = await tick(site, sent=12)
+    page = await reader.get("/console/")
+    place = page.links()["Nobody was left out today: the last tick"]
+    assert place == f"/console/ticks/{tick_id}/"
+    assert (await reader.get(place)).says("Everybody got it.")

@@ -386,7 +386,10 @@ async def test_several_expansions_at_once_owe_everybody_one_send(expanding: Expa
 
 
 @ensureDeferred
-async def test_a_small_tick_has_its_turn_beside_a_large_one(expanding: Expanding) -> None:
+async def test_a_small_tick_has_its_turn_beside_a_large_one(
+    expanding: Expanding, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("sbm.pipeline.ticks.MOST_WAITING", 3 * CHUNK)
     large = await expanding.tick(2 * CHUNK + 5)
     await expanding.expansion.one_pass()
     small, last = await expanding.tick(3), await expanding.tick(2)

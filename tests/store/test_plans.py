@@ -194,7 +194,7 @@ class Plan:
     def compared(self) -> float:
         """How many pairs of rows a join compared for nothing, if it compared all with all."""
         return max(
-            node.get("Rows Removed by Join Filter", 0) * node["Actual Loops"]
+            float(node.get("Rows Removed by Join Filter", 0)) * float(node["Actual Loops"])
             for node in self.nodes()
         )
 

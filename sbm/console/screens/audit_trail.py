@@ -175,7 +175,12 @@ class AuditTrail:
             undone = await undo(transaction, entry_id=entry_id, rules=self.rules)
         except NotUndoable as error:
             return Proposal(
-                title=title, button=title, sentences=[], count=0, back=back, objection=str(error)
+                title=title,
+                button=title,
+                sentences=[],
+                count=0,
+                back=back,
+                objection=visit.retold(str(error)),
             )
         last.append(undone)
         count, stays = len(undone.undone), len(undone.stayed)

@@ -178,12 +178,14 @@ class ContentSets:
         found = await find_set(transaction, key=key)
         options = await read_options(transaction)
         labels = {one.name: one for one in set_fields(visit, FormState(), options)}
+        colon = visit._(": ")
         told = {"name": found.short_name}
         return Proposal(
             title=visit._("Change the message set “%(name)s”") % told,
             button=visit._("Save"),
             sentences=[
-                f"{labels[name].label}: {labels[name].told(before)} → {labels[name].told(after)}"
+                f"{labels[name].label}{colon}{labels[name].told(before)}"
+                f" → {labels[name].told(after)}"
                 for name, before, after in differences(SCHEMA, as_form(SCHEMA, found), values)
             ],
             count=0,

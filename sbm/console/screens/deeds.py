@@ -254,7 +254,9 @@ class SendNow(SubscriptionDeed):
         for plan in plans:
             if plan.subscription_id == one.id and not objection:
                 in_way = visit._("Something is in the way: %(what)s.")
-                sentences += [in_way % {"what": obstacle} for obstacle in plan.obstacles]
+                sentences += [
+                    in_way % {"what": visit.retold(obstacle)} for obstacle in plan.obstacles
+                ]
         return case.proposal(
             title=visit._("Send the next message now"),
             button=visit._("Send it now"),

@@ -140,7 +140,7 @@ def edit_state(
         once=once if is_kept else uuid.uuid4().hex,
         seen=seen_as(version),
         problems={
-            name: [visit._(one) for one in sentences]
+            name: [visit.retold(one) for one in sentences]
             for name, sentences in (problems or {}).items()
         },
     )

@@ -243,7 +243,7 @@ class ScheduleScreen:
             words=schedule_words(visit, schedule),
             zone=schedule.time_zone or "" if zone is None else zone.key,
             ticks=ticks_of(visit, told.cron, zone, told.now),
-            remarks=[(visit._(one.reason), one.is_fault) for one in remarks(told, self.zones)],
+            remarks=[(visit.retold(one.reason), one.is_fault) for one in remarks(told, self.zones)],
             people=summary.people,
             messagesets=summary.messagesets,
         )
@@ -278,11 +278,12 @@ async def _find(transaction: Transaction, *, key: str) -> Schedule:
 def _propose_change(visit: Visit, found: Schedule, values: Mapping[str, str]) -> Proposal:
     """What the form would change. It is only shown if somebody else was faster."""
     labels = {one.name: one for one in schedule_fields(visit, FormState())}
+    colon = visit._(": ")
     return Proposal(
         title=visit._("Change the schedule"),
         button=visit._("Save"),
         sentences=[
-            f"{labels[name].label}: {labels[name].told(before)} → {labels[name].told(after)}"
+            f"{labels[name].label}{colon}{labels[name].told(before)} → {labels[name].told(after)}"
             for name, before, after in differences(SCHEMA, as_form(SCHEMA, found), values)
         ],
         count=0,

@@ -13,6 +13,8 @@ from twisted.web.server import Request
 
 from sbm.console.actions import Done, Proposal, perform, show
 from sbm.console.answering import PageNeeds, Pages
+from sbm.console.scope_words import concerned
+from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.paging import PageRequest
 from sbm.model.send import Lane
@@ -121,7 +123,7 @@ class SendsControl:
         fields = {name: given.get(name, "") for name in names}
         lane, on_ticks = fields["lane"], fields["on_ticks"] or "later"
         if lane not in ("", *get_args(Lane)) or on_ticks not in get_args(OnTicks):
-            raise Invalid({"lane": ["There is no such choice."]})
+            raise Invalid({"lane": [marked("There is no such choice.")]})
         return AskedPause(
             scope=PauseScope(
                 lane=lane or None,  # type: ignore[arg-type]  # one of the choices
@@ -140,7 +142,7 @@ class SendsControl:
         try:
             moment = datetime.fromisoformat(given)
         except ValueError:
-            raise Invalid({"until": ["Enter a day and a time."]}) from None
+            raise Invalid({"until": [marked("Enter a day and a time.")]}) from None
         zone = self.pages.renderer.zone
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
 
@@ -243,15 +245,7 @@ def _of_ticks(visit: Visit, pause: SendPause) -> str:
 
 async def _named(transaction: Transaction, visit: Visit, scope: PauseScope) -> str:
     """What a pause concerns, in words."""
-    parts = []
+    found = None
     if scope.messageset_id is not None:
         found = await messagesets.find(transaction, messageset_id=scope.messageset_id)
-        name = str(scope.messageset_id) if found is None else found.short_name
-        parts.append(visit._("the message set “%(name)s”") % {"name": name})
-    if scope.schedule_id is not None:
-        parts.append(visit._("the schedule %(number)s") % {"number": scope.schedule_id})
-    if scope.lane == "single":
-        parts.append(visit._("messages to single people"))
-    elif scope.lane == "tick":
-        parts.append(visit._("messages of ticks"))
-    return ", ".join(parts) or visit._("all messages of the programme")
+    return concerned(visit._, scope, short_name=None if found is None else found.short_name)

@@ -115,8 +115,9 @@ class SetClone:
         sentences = [
             visit.counted("%(num)s message is copied.", "%(num)s messages are copied.", total)
         ]
+        colon = visit._(": ")
         sentences += [
-            f"{named(visit, lang)}: {count}" for lang, count in sorted(plan.languages.items())
+            f"{named(visit, lang)}{colon}{count}" for lang, count in sorted(plan.languages.items())
         ]
         if plan.files:
             sentences.append(
@@ -145,7 +146,8 @@ class SetClone:
     ) -> View:
         source = await visit.read(find_set, key=key)
         sets = await visit.read(messagesets.list_all)
-        state = FormState(values=values, problems=problems)
+        told = {name: [visit.retold(one) for one in problems[name]] for name in problems}
+        state = FormState(values=values, problems=told)
         _ = visit._
         fields = [
             state.of("short_name", _("New short name"), is_required=True, longest=100),

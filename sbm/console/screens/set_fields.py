@@ -81,7 +81,7 @@ def form_state(
         once=once if is_kept else uuid.uuid4().hex,
         seen=seen or seen_as(version),
         problems={
-            name: [visit._(one) for one in sentences]
+            name: [visit.retold(one) for one in sentences]
             for name, sentences in (problems or {}).items()
         },
     )

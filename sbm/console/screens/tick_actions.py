@@ -12,6 +12,7 @@ from twisted.web.server import Request
 from sbm.console import tick_words
 from sbm.console.actions import Done, Proposal, perform, show
 from sbm.console.answering import PageNeeds, Pages
+from sbm.console.scope_words import concerned
 from sbm.console.screens.tick_pages import TickView, read_state
 from sbm.console.visit import View, Visit
 from sbm.model.ids import LARGEST_ID
@@ -141,7 +142,7 @@ async def _propose_resume(visit: Visit, tick_id: int, transaction: Transaction) 
     ]
     if pause.schedule_id is None or pause.messageset_id is not None:
         told = visit._("The pause concerns more than this schedule: %(what)s.")
-        sentences.append(told % {"what": str(pause.scope)})
+        sentences.append(told % {"what": concerned(visit._, pause.scope)})
     if len(state.pauses) > 1:
         sentences.append(visit._("Another pause still holds the tick afterwards."))
     told = visit._("Pause %(number)s: %(why)s")

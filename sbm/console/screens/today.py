@@ -16,6 +16,7 @@ from sbm.console import tick_words, wording
 from sbm.console.actions import sentence_of
 from sbm.console.answering import PageNeeds, Pages
 from sbm.console.cron_words import words
+from sbm.console.scope_words import concerned
 from sbm.console.shared_reading import SharedReading
 from sbm.console.visit import View, Visit
 from sbm.model.tick_times import Expectations
@@ -168,7 +169,8 @@ def _of_pauses(visit: Visit, report: DayReport) -> list[Warned]:
     for pause in report.status.send_pauses:
         sentence = visit._("%(who)s has paused sends (%(what)s): %(why)s")
         told.append(
-            sentence % {"who": pause.paused_by, "what": str(pause.scope), "why": pause.reason}
+            sentence
+            % {"who": pause.paused_by, "what": concerned(visit._, pause.scope), "why": pause.reason}
         )
     return [Warned(sentence=one) for one in told]
 

@@ -19,6 +19,7 @@ from sbm.console.answering import PageNeeds, Pages
 from sbm.console.cursors import PagedList
 from sbm.console.masking import short, without_numbers
 from sbm.console.screens.helpdesk import place_of
+from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.failed_task import EVERYTHING, FailedTask, FailedTaskFilter, FailureGroup
 from sbm.model.ids import LARGEST_ID
@@ -69,9 +70,9 @@ class Chosen:
         if stage == "all" and cause is None:
             return cls()
         if stage not in STAGES or cause is None:
-            raise Invalid({"stage": ["Choose a group of failed messages."]})
+            raise Invalid({"stage": [marked("Choose a group of failed messages.")]})
         if len(cause) > LONGEST_CAUSE or not is_storable(cause):
-            raise Invalid({"cause": ["There is no such group."]})
+            raise Invalid({"cause": [marked("There is no such group.")]})
         return cls(wanted=FailedTaskFilter(stage=stage, cause=cause))
 
     def written(self) -> dict[str, str]:
