@@ -26,7 +26,6 @@ class FailedTask:
     stage: Stage
     reason: str
     subscription_id: UUID
-    identity: str
     initiated_at: datetime
 
 

@@ -1,7 +1,7 @@
 -- Sends that were refused or failed. Their rows are made when sends are settled.
 
 -- columns:
-id, send_id, kind, stage, reason, subscription_id, identity, initiated_at
+id, send_id, kind, stage, reason, subscription_id, initiated_at
 
 -- name: list_failed_tasks :many
 -- reads

@@ -157,7 +157,7 @@ def test_a_first_run_delivers_and_a_stop_leaves_nothing_running(sandbox: Running
     sandbox.options.clear()
     sandbox.run()
     assert list(sandbox.contents) == [
-        *("api", "token", "database"),
+        *("api", "console", "token", "database"),
         *("identity_store", "message_sender", "scheduler", "metrics"),
     ]
     eventually(sandbox.outbounds)

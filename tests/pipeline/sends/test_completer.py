@@ -125,8 +125,11 @@ def bench(database: Database, direct: Arranged) -> Bench:
 @ensureDeferred
 async def test_a_result_is_committed_and_then_let_go(bench: Bench) -> None:
     (send,) = await bench.claim(1)
+    bench.line.is_cut = True
     bench.completer.add(send, SENT)
     assert bench.in_flight.held, "let go before it was committed"
+    bench.line.is_cut, bench.line.tries = False, 0
+    bench.clock.advance(RETRY_SECONDS)
     await bench.next_batch()
     assert (bench.outcomes(), bench.in_flight.held) == (["sent"], {})
     assert bench.telemetry.counts == {"sends.sent": 1}

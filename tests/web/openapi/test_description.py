@@ -66,8 +66,9 @@ def plain(path: str) -> str:
 
 
 def routes() -> Iterator[str]:
-    """Every path that the API answers at."""
-    return (plain(rule.rule) for rule in Root.app.url_map.iter_rules())
+    """Every path that the API answers at; those of the console are none of it."""
+    paths = (plain(rule.rule) for rule in Root.app.url_map.iter_rules())
+    return (path for path in paths if path not in ("", "/console", "/console/*"))
 
 
 def filled(path: str) -> str:
