@@ -43,6 +43,7 @@ def test_the_pages_fit_a_phone_in_the_dark(browsing: Browsing) -> None:
         tab.check()
 
 
+@pytest.mark.long
 def test_today_is_shown_anew_when_something_changes(browsing: Browsing) -> None:
     """The stream brings it. What somebody has opened stays open."""
     tab = browsing.open()
