@@ -26,7 +26,8 @@ CHUNK = 2000
 SCHEDULES_PER_PASS = 100
 
 # A tick of a million is expanded as fast as it is sent, not faster: many waiting sends make the
-# table large, and later sends slow. This number is some seconds of work for several daemons.
+# table large, and later sends slow. This number is about a second of work for a fast daemon, and to
+# expand a chunk takes it some thirty milliseconds.
 MOST_WAITING = 4_000
 
 # How often the clock checks whether a schedule waits for a moment later than its next one.
