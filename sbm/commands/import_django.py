@@ -19,6 +19,7 @@ from attrs import asdict, define, frozen
 from tqdm import tqdm
 
 from sbm.commands.running import OK, CommandFailed, add_signature, print_table, say, signature_from
+from sbm.model.content_limits import ContentLimits
 from sbm.model.content_rules import PREPEND
 from sbm.model.signature import Signature
 from sbm.model.time_zones import TimeZones
@@ -27,6 +28,7 @@ from sbm.operations.django_import.findings import (
     copy_files,
     find_unsendable,
     tell_ended,
+    tell_large,
 )
 from sbm.operations.django_import.old_files import FileCopier
 from sbm.operations.django_import.transfer import ImportedData, transfer
@@ -35,7 +37,7 @@ from sbm.operations.schedule_remarks import Remark, remarks
 from sbm.settings.config import read_time_zones_of_ticks
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.settings.reading import Settings
-from sbm.settings.sending_rules import read_max_text_length
+from sbm.settings.sending_rules import read_content_limits
 from sbm.store.django.report import ImportFailed
 
 _ENDED = "subscriptions beyond the end of their content"
@@ -92,7 +94,7 @@ class _Import:
     report: Path | None
     copies: FileCopier | None
     zones: TimeZones
-    limit: int
+    limits: ContentLimits
     host: str
     go_on: bool
     is_dry: bool
@@ -102,7 +104,7 @@ class _Import:
     def read(cls, options: argparse.Namespace) -> _Import:
         settings = Settings(environ=options.environ)
         zones = read_time_zones_of_ticks(settings)
-        limit = read_max_text_length(settings)
+        limits = read_content_limits(settings)
         copies = _copies(options, settings)
         settings.check()
         return cls(
@@ -110,7 +112,7 @@ class _Import:
             report=options.report,
             copies=copies,
             zones=zones,
-            limit=limit,
+            limits=limits,
             host=_host(options.environ),
             go_on=options.go_on,
             is_dry=options.dry_run,
@@ -132,7 +134,7 @@ def _take_over(wanted: _Import, address: DatabaseAddress) -> int:
                 file=file,
                 copies=wanted.copies,
                 zones=wanted.zones,
-                limit=wanted.limit,
+                limits=wanted.limits,
                 host=wanted.host,
                 is_dry=wanted.is_dry,
             )
@@ -195,7 +197,7 @@ class _Conclusion:
     file: IO[str]
     copies: FileCopier | None
     zones: TimeZones
-    limit: int
+    limits: ContentLimits
     host: str
     is_dry: bool
 
@@ -208,9 +210,11 @@ class _Conclusion:
             about = {"table": "schedules", "id": str(remark.id), "fate": remark.fate}
             self._line({**about, "reason": remark.reason, "next_ticks": remark.next_ticks})
         unsendable = Counter(
-            one.table for one in self._told(find_unsendable(taken, limit=self.limit))
+            one.table for one in self._told(find_unsendable(taken, limit=self.limits.text_length))
         )
         ended = self._tell_ended(taken)
+        large = taken.large(max_bytes=self.limits.metadata_bytes)
+        too_large = sum(1 for _ in self._told(map(tell_large, large)))
         missing = 0
         if self.copies is not None:
             findings = copy_files(taken, self.copies, progress=_progress)
@@ -219,7 +223,7 @@ class _Conclusion:
             self._line(asdict(counts))
         self.file.flush()
         self._tell(taken, found, missing)
-        self._sum_up(unsendable, ended)
+        self._sum_up(unsendable, ended, too_large)
         return not self.is_dry
 
     def _told(self, findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -236,13 +240,14 @@ class _Conclusion:
             self._line(asdict(tell_ended(one)))
         return counts
 
-    def _sum_up(self, unsendable: Counter[str], ended: Counter[str]) -> None:
+    def _sum_up(self, unsendable: Counter[str], ended: Counter[str], too_large: int) -> None:
         """Print how many findings of each kind there are; the report has the single ones."""
         for count, what in (
             (unsendable["messages"], "messages that cannot be sent as they are"),
             (unsendable["subscriptions"], f"subscriptions whose {PREPEND} cannot be sent"),
             (ended["gone on"], f"{_ENDED}, which go on to the next set"),
             (ended["left"], f"{_ENDED}, which do not go on"),
+            (too_large, "rows whose metadata are too large to be written anew"),
         ):
             if count:
                 say(f"{what}: {count}", file=_aside(self.file))

@@ -11,7 +11,7 @@ from sbm.commands.selecting import add_selection, repair_from
 from sbm.model.prepend import prepend_from
 from sbm.operations.prepends import PrependCount, PrependRequest, add_prepends, choose
 from sbm.settings.reading import Settings
-from sbm.settings.sending_rules import read_max_text_length
+from sbm.settings.sending_rules import read_content_limits
 from sbm.store.postgres.database import Database
 
 
@@ -44,10 +44,10 @@ def _prepend(text: str) -> str:
 def _add_prepend(options: argparse.Namespace) -> Work:
     repair = repair_from(options)
     settings = Settings(environ=options.environ)
-    limit = read_max_text_length(settings)
+    limits = read_content_limits(settings)
     settings.check()
     wanted = PrependRequest(
-        repair=repair, prepend=options.prepend, limit=limit, overwrite=options.overwrite
+        repair=repair, prepend=options.prepend, limits=limits, overwrite=options.overwrite
     )
     return partial(_add, wanted=wanted)
 
@@ -69,8 +69,13 @@ def _tell(done: PrependCount, wanted: PrependRequest) -> None:
         say(f"{done.verdicts['odd']} have metadata that is not an object: not changed")
     if done.verdicts["long"]:
         say(
-            f"{done.verdicts['long']} would have more than {wanted.limit} characters with their"
-            " next message: not changed"
+            f"{done.verdicts['long']} would have more than {wanted.limits.text_length} characters"
+            " with their next message: not changed"
+        )
+    if done.verdicts["large"]:
+        say(
+            f"{done.verdicts['large']} would have metadata of more than"
+            f" {wanted.limits.metadata_bytes} bytes: not changed"
         )
     if done.verdicts["other"] and not wanted.overwrite:
         say(f"{done.verdicts['other']} have another prepend waiting: not changed")

@@ -50,7 +50,7 @@ from sbm.console.screens.trouble import Trouble
 from sbm.console.static_files import StaticFiles
 from sbm.console.throttle import Throttle
 from sbm.console.visit import View, Visit, go_to
-from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.content_limits import ContentLimits
 from sbm.model.durations import TickGrace
 from sbm.model.simulation import SimulationSettings
 from sbm.model.tick_times import Expectations
@@ -161,6 +161,8 @@ for _path, _class in SCREENS.items():
     for _rule in _class.app.url_map.iter_rules():
         _mount(_path, _rule)
 
+_LIMITS = ContentLimits()
+
 
 def build(
     *,
@@ -179,7 +181,7 @@ def build(
     undo_rules: UndoRules = DEFAULT_RULES,
     max_tokens: int = MAX_TOKENS,
     clock: PlanClock | None = None,
-    max_text_length: int = MAX_TEXT_LENGTH,
+    limits: ContentLimits = _LIMITS,
     can_store: bool = False,
     signs: Callable[[], float] = float,
 ) -> Console:
@@ -187,7 +189,7 @@ def build(
 
     ``wakeups`` are woken after the commit of work for the pipeline. Changes are undone by the
     ``undo_rules``, and a user has at most ``max_tokens`` live tokens. ``clock`` says what makes the
-    ticks. A text that is sent has at most ``max_text_length`` characters. ``can_store``: there is a
+    ticks. ``limits`` are those of content. ``can_store``: there is a
     folder for files. The ``identity_store`` finds people by their numbers. ``by`` and ``zones`` say
     when ticks are due, and ``simulation`` has the settings that decide what is sent. ``signs``
     returns another number whenever something has changed, as far as this process knows.
@@ -199,7 +201,7 @@ def build(
     wakeups = wakeups or Wakeups.of(database.reactor)
     throttle = Throttle(reactor=database.reactor)
     clock = clock or PlanClock(mode="builtin", zones=TimeZones(default=timezone))
-    drafts = DraftRules(max_text_length=max_text_length, ticking_zone=clock.zones.scheduler)
+    drafts = DraftRules(limits=limits, ticking_zone=clock.zones.scheduler)
     messages = MessageRules(drafts=drafts, media_url=media_url or "/media", can_store=can_store)
     renderer = Renderer(zone=timezone, version=version, addresses=files.addresses())
     pages = Pages(
@@ -270,7 +272,7 @@ def build(
             "/people/<identity>/<subscription>": HelpdeskActions(
                 pages=pages,
                 clock=clock,
-                max_text_length=max_text_length,
+                max_text_length=limits.text_length,
                 wake=wakeups.sends.wake,
             ),
             "/people/<identity>/undo": HelpdeskUndo(

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, evolve, field, frozen
 
-from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.content_limits import ContentLimits
 from sbm.operations.drafts import Draft
 from sbm.operations.refusals import CannotBeSent, WrongValues
 from sbm.web.http.bodies import Body
@@ -24,7 +24,7 @@ SHOWN = (WrongValues, CannotBeSent, Invalid)
 class DraftRules:
     """The settings by which content is judged; see ``Draft``."""
 
-    max_text_length: int = MAX_TEXT_LENGTH
+    limits: ContentLimits = field(factory=ContentLimits)
     ticking_zone: ZoneInfo | None = None
 
 
@@ -43,9 +43,7 @@ class FormDraft:
         parsed: ParsedBody = self.schema.read(
             Body(value=dict(self.fields), is_form=True), method=self.method
         )
-        made = parsed.draft(
-            stored, user_id=self.user_id, max_text_length=self.rules.max_text_length
-        )
+        made = parsed.draft(stored, user_id=self.user_id, limits=self.rules.limits)
         return evolve(made, ticking_zone=self.rules.ticking_zone)
 
 

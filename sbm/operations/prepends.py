@@ -7,6 +7,7 @@ from uuid import UUID
 
 from attrs import field, frozen
 
+from sbm.model.content_limits import ContentLimits
 from sbm.model.prepend import misfit
 from sbm.model.selection import Selection
 from sbm.operations.progress import Progress, no_progress
@@ -26,13 +27,13 @@ class NoFittingSet(OperationRefused):
 class PrependRequest:
     """A prepend, and the subscriptions that get it.
 
-    ``limit`` is how many characters a message may have together with the prepend. With
+    ``limits`` are those of a message together with the prepend, and of the metadata with it. With
     ``overwrite``, it replaces another prepend that is waiting.
     """
 
     repair: Repair
     prepend: str
-    limit: int
+    limits: ContentLimits
     overwrite: bool = False
 
 
@@ -76,7 +77,9 @@ async def choose(transaction: Transaction, *, wanted: PrependRequest) -> Prepend
         for one in await messagesets.list_all(transaction)
         if selection.messageset_id in (None, one.id)
     ]
-    objections = {one.id: misfit(wanted.prepend, one, limit=wanted.limit) for one in found}
+    objections = {
+        one.id: misfit(wanted.prepend, one, limit=wanted.limits.text_length) for one in found
+    }
     left_out = [
         f"message set {one.short_name!r} {objections[one.id]}"
         for one in found
@@ -141,7 +144,7 @@ async def _give_next(
         ids=ids,
         messageset_ids=recipients.messageset_ids,
         prepend=wanted.prepend,
-        limit=wanted.limit,
+        limits=wanted.limits,
     )
     willing = ("free", "other") if wanted.overwrite else ("free",)
     meant = [one for one in found if one.verdict in willing]

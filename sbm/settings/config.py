@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from attrs import evolve, field, frozen
 
+from sbm.model.content_limits import ContentLimits
 from sbm.model.delivery import DeliveryLook
 from sbm.model.durations import (
     LeaseTime,
@@ -34,7 +35,7 @@ from sbm.settings.endpoints import (
     VoiceVendorAddress,
 )
 from sbm.settings.reading import Settings, Uncertain
-from sbm.settings.sending_rules import read_simulation
+from sbm.settings.sending_rules import read_max_metadata_bytes, read_simulation
 from sbm.settings.voice_vendor import read_voice_vendor
 
 _SBM_SETTINGS = (
@@ -54,6 +55,7 @@ _SBM_SETTINGS = (
     "SBM_AUDIT_MONTHS",
     "SBM_LEDGER_MONTHS",
     "SBM_MAX_FAULTS",
+    "SBM_MAX_METADATA_BYTES",
     "SBM_MAX_RATE",
     "SBM_MAX_TEXT_LENGTH",
     "SBM_MAX_TOKENS",
@@ -188,6 +190,7 @@ class Config:
     backoff_max: LongestDelay
     max_faults: int
     simulation: SimulationSettings
+    max_metadata_bytes: int
     max_tokens: int
     uncertain: Uncertain
     ledger_months: int
@@ -207,6 +210,14 @@ class Config:
             mode=self.scheduling.mode,
             time_zone=self.scheduling.ticking_zone or self.timezone,
             grace=self.tick_grace,
+        )
+
+    @property
+    def content_limits(self) -> ContentLimits:
+        """The limits of what is written."""
+        return ContentLimits(
+            text_length=self.simulation.rules.max_text_length,
+            metadata_bytes=self.max_metadata_bytes,
         )
 
     @property
@@ -256,6 +267,7 @@ class Config:
             ),
             max_faults=settings.count("SBM_MAX_FAULTS", 10, most=1000),
             simulation=read_simulation(settings),
+            max_metadata_bytes=read_max_metadata_bytes(settings),
             max_tokens=read_max_tokens(settings),
             uncertain=cast(
                 Uncertain,

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from attrs import asdict, frozen
 
+from sbm.model.content_limits import ContentLimits
 from sbm.model.prepend import LANGUAGE
 from sbm.model.selection import Selection
 from sbm.store.postgres.statements import load
@@ -121,8 +122,8 @@ async def hold(transaction: Transaction, *, ids: Sequence[UUID]) -> list[UUID]:
 
 
 # It can be set; it waits already; another prepend waits; the metadata are not an object; together
-# with the next message it has more characters than can be sent.
-CandidateState = Literal["free", "same", "other", "odd", "long"]
+# with the next message it has more characters than can be sent; the metadata would be too large.
+CandidateState = Literal["free", "same", "other", "odd", "long", "large"]
 
 
 @frozen(kw_only=True)
@@ -140,11 +141,11 @@ async def decide_prepends(
     ids: Sequence[UUID],
     messageset_ids: Sequence[int],
     prepend: str,
-    limit: int,
+    limits: ContentLimits,
 ) -> list[PrependCandidate]:
     """Whether each of these that is still under way can get this prepend, or why it cannot.
 
-    ``limit``: how many characters the prepend and the next message may have together.
+    ``limits`` are those of the prepend and the next message together, and of metadata.
     """
     return await transaction.many(
         QUERIES.decide_prepends,
@@ -153,7 +154,8 @@ async def decide_prepends(
         messageset_ids=list(messageset_ids),
         prepend=prepend,
         language=LANGUAGE,
-        limit=limit,
+        limit=limits.text_length,
+        metadata_limit=limits.metadata_bytes,
     )
 
 

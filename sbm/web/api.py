@@ -14,6 +14,7 @@ from twisted.web.server import Request
 from werkzeug.exceptions import NotFound as WerkzeugNotFound
 from werkzeug.routing import Rule
 
+from sbm.model.content_limits import ContentLimits
 from sbm.model.role import Role
 from sbm.model.simulation import SimulationSettings
 from sbm.model.time_zones import TimeZones
@@ -26,6 +27,7 @@ from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
 from sbm.web.description import describe, description, docs
 from sbm.web.http.authentication import Authentication
+from sbm.web.http.body_limits import BodyLimits
 from sbm.web.http.connection_limits import Limits
 from sbm.web.http.endpoint import Endpoint, new_app
 from sbm.web.http.origin import Network, Proxies
@@ -211,6 +213,7 @@ def build(
     telemetry: Telemetry | None = None,
     timezone: ZoneInfo = _UTC,
     simulation: SimulationSettings | None = None,
+    content_limits: ContentLimits | None = None,
     max_tokens: int = MAX_TOKENS,
     token_uses: TokenUses | None = None,
     prompt: Database | None = None,
@@ -227,14 +230,15 @@ def build(
     that repeats an earlier one; zero: never. The headers of ``trusted_proxies`` may say which
     address the client uses. ``telemetry`` is shown by ``/metrics`` and the health check; its
     ``pending_metrics`` are sent to the Metrics API. ``timezone`` is that of the schedules.
-    ``simulation`` has the settings that decide what is sent. A user has at most
+    ``simulation`` has the settings that decide what is sent, and ``content_limits`` are those of
+    what is written. A user has at most
     ``max_tokens`` live tokens, and ``token_uses`` remembers which were used. ``prompt`` are
     connections that lists and registrations do not use. ``passwords`` are those that the
     ``console`` uses, too, if there is one; ``upload_places`` are its own.
     """
     reactor = database.reactor
     simulation = simulation or SimulationSettings()
-    max_text_length = simulation.rules.max_text_length
+    content = content_limits or ContentLimits()
     zones = TimeZones(
         default=scheduling.ticking_zone or timezone, scheduler=scheduling.ticking_zone
     )
@@ -285,12 +289,12 @@ def build(
                 callbacks=callbacks,
                 rules=simulation.rules,
             ),
-            "/api/v1/messageset": MessageSets(endpoint=endpoint, max_text_length=max_text_length),
-            "/api/v1/message": Messages(endpoint=endpoint, max_text_length=max_text_length),
+            "/api/v1/messageset": MessageSets(endpoint=endpoint, limits=content),
+            "/api/v1/message": Messages(endpoint=endpoint, limits=content),
             "/api/v1/binarycontent": BinaryContents(
                 endpoint=endpoint,
                 can_store=uploads is not None,
-                max_text_length=max_text_length,
+                limits=content,
             ),
             "/api/v1/subscriptions": Subscriptions(
                 endpoint=endpoint,
@@ -302,7 +306,7 @@ def build(
                 ),
                 window=duplicate_window,
                 pending_metrics=telemetry.pending_metrics,
-                max_text_length=max_text_length,
+                limits=content,
             ),
             "/api/v1/failed-tasks": FailedTasks(
                 endpoint=endpoint, wake=wakeups.sends.wake, wake_tasks=wakeups.tasks.wake
@@ -314,9 +318,7 @@ def build(
             "/api/v1/simulations": Simulations(endpoint=endpoint, settings=simulation, zones=zones),
             "/api/v1/ticks": Ticks(endpoint=endpoint, wake=wakeups.pauses.wake),
             "/api/v1/pauses": Pauses(endpoint=endpoint, wake=wakeups.pauses.wake),
-            "/api/v1/audit": Audit(
-                endpoint=endpoint, max_text_length=max_text_length, scheduling=scheduling
-            ),
+            "/api/v1/audit": Audit(endpoint=endpoint, limits=content, scheduling=scheduling),
             "/api/v1/intake": Intake(endpoint=endpoint),
             "/api/v1/ledger": Ledger(endpoint=endpoint),
             "/api/v1/message-versions": MessageVersions(endpoint=endpoint),
@@ -367,5 +369,6 @@ def build(
         limits=limits,
         uploads=uploads,
         refusals=refusals,
+        body_limits=BodyLimits.with_metadata(content.metadata_bytes),
         proxies=endpoint.proxies,
     )

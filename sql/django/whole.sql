@@ -212,6 +212,21 @@ SELECT s.id, CASE WHEN type = 'string' THEN s.metadata ->> 'prepend_next_deliver
    AND s.metadata ->> 'prepend_next_delivery' <> ''
  ORDER BY s.id
 
+-- name: list_large_metadata :many
+-- The metadata with more than %(bytes)s bytes, or more than %(values)s values in them. A value has
+-- three bytes at least, so that the values of small ones need not be counted.
+SELECT name AS table_name, id, bytes, value_count
+  FROM (SELECT 'messages' AS name, id::text, metadata FROM messages
+        UNION ALL
+        SELECT 'subscriptions', id::text, metadata FROM subscriptions) found
+ CROSS JOIN LATERAL (SELECT octet_length(metadata::text) AS bytes OFFSET 0) size
+ CROSS JOIN LATERAL (
+       SELECT CASE WHEN bytes > 2 * %(values)s
+                   THEN (SELECT count(*) - 1 FROM jsonb_path_query(metadata, 'strict $.**'))
+                   ELSE 0 END AS value_count OFFSET 0) counted
+ WHERE bytes > %(bytes)s OR value_count > %(values)s
+ ORDER BY name, id
+
 -- name: find_ended :exec
 -- Active subscriptions that are beyond the end of their content, and their next sets. They complete
 -- at a tick. Since no message of their set was sent from here, they do not go on to the next set.

@@ -77,13 +77,17 @@ SELECT id FROM subscriptions
 -- name: decide_prepends :many
 -- reads
 -- Why a prepend cannot be set: the metadata are not an object, it would have more than %(limit)s
--- characters together with the next message, or another prepend waits. A subscription that is no
--- longer under way, or has changed its set, is left out.
+-- characters together with the next message, the metadata would have more than %(metadata_limit)s
+-- bytes, or another prepend waits. A subscription that is no longer under way, or has changed its
+-- set, is left out.
 SELECT s.id, waiting, CASE WHEN jsonb_typeof(s.metadata) NOT IN ('object', 'null') THEN 'odd'
                            WHEN waiting = wanted THEN 'same'
                            WHEN content_type = 'text'
                             AND char_length(concat_ws(E'\n', wanted, NULLIF(next.text, '')))
                                 > %(limit)s THEN 'long'
+                           WHEN octet_length((CASE WHEN jsonb_typeof(s.metadata) = 'object' THEN s.metadata ELSE '{}' END
+                                || jsonb_build_object('prepend_next_delivery', wanted))::text)
+                                > %(metadata_limit)s THEN 'large'
                            WHEN waiting IS NOT NULL THEN 'other'
                            ELSE 'free' END AS verdict
   FROM subscriptions s

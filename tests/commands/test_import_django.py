@@ -187,6 +187,35 @@ def test_what_cannot_be_sent_is_kept_and_reported(
     assert "subscriptions whose prepend_next_delivery cannot be sent: 7" in outcome.stderr
 
 
+def test_metadata_that_are_too_large_are_kept_and_reported(
+    sbm_at_once: SbmAtOnce, old: Old, direct: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBM_MAX_METADATA_BYTES", "5000")
+    ids = {name: uuid4() for name in ("fitting", "bytes", "values")}
+    metadata = {
+        "fitting": {"a": [0] * 999},
+        "bytes": {"a": "x" * 5000},
+        "values": {"a": [0] * 1000},
+    }
+    for name, one in ids.items():
+        subscribe(old.direct, one, metadata=json.dumps(metadata[name]))
+    large = json.dumps(metadata["bytes"])
+    old.direct.rows("UPDATE contentstore_message SET metadata = %s WHERE id = 1", large)
+    outcome = sbm_at_once("import-django", old.uri)
+    assert outcome.status == 0
+    lines = [json.loads(line) for line in outcome.out.splitlines()]
+    found = {line["id"]: line for line in lines if line.get("fate") == "large metadata"}
+    kept = "they are kept, and can be written back unchanged only"
+    assert {one: line["reason"] for one, line in found.items()} == {
+        "1": f"its metadata have 5009 bytes and 1 values: {kept}",
+        str(ids["bytes"]): f"its metadata have 5009 bytes and 1 values: {kept}",
+        str(ids["values"]): f"its metadata have 3007 bytes and 1001 values: {kept}",
+    }
+    assert "rows whose metadata are too large to be written anew: 3" in outcome.stderr
+    for name, one in ids.items():
+        assert direct.subscription(one)["metadata"] == metadata[name]
+
+
 @pytest.mark.parametrize("options", [(), ("--go-on",), ("--go-on", "--dry-run")])
 def test_those_beyond_the_end_are_reported_and_go_on_if_that_is_wanted(
     sbm_at_once: SbmAtOnce, old: Old, direct: Arranged, options: tuple[str, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -145,3 +146,25 @@ async def test_a_sound_that_suits_nobody_is_refused(sbm: Sbm, direct: Arranged) 
     outcome = await sbm(*ADD, "http://example.org/a.mp3", "--all")
     assert (outcome.status, outcome.out) == (FAILED, "")
     assert metadata(direct, ids) == [None]
+
+
+@ensureDeferred
+async def test_those_whose_metadata_would_become_too_large_are_left_alone(
+    sbm: Sbm, direct: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SBM_MAX_METADATA_BYTES", "100")
+    schedule = direct.schedule()
+    texts = direct.messageset("texts", schedule)
+    given = {KEY: "Hello"}
+    bare = len(json.dumps({"a": ""} | given))
+    kinds: list[Any] = [{"a": "x" * (100 - bare)}, {"a": "x" * (101 - bare)}]
+    large = {"a": "x" * 200, KEY: "Hello"}
+    kinds.append(large)
+    ids = [one for kind in kinds for one in direct.subscriptions(1, texts, 1, metadata=kind)]
+    outcome = await sbm(*ADD, "Hello", "--all")
+    assert outcome.out.splitlines() == [
+        "1 given the prepend",
+        "1 have it already",
+        "1 would have metadata of more than 100 bytes: not changed",
+    ]
+    assert metadata(direct, ids) == [kinds[0] | given, kinds[1], large]

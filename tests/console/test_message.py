@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -154,6 +155,18 @@ async def test_metadata_are_kept_changed_and_refused(site: Served, reader: Reade
     assert refused.tree.one("textarea", name="metadata").text == "{"
     sought = "SELECT metadata FROM messages WHERE text_content = 'Other'"
     assert site.direct.value(sought) == {"template": "a"}
+
+    large = '{"template": "' + "a" * 16384 + '"}'
+    refused = await reader.submit(page, "Save", metadata=large)
+    told = "Ensure this value has no more than 16384 bytes as JSON."
+    assert told in refused.tree.one(id="problem-metadata").text
+    assert site.direct.value(sought) == {"template": "a"}
+
+    site.direct.rows("UPDATE messages SET metadata = %s WHERE text_content = 'Other'", large)
+    page = await reader.submit(await reader.get(AT), "Save", text_content="Third")
+    assert page.done
+    kept = site.direct.value("SELECT metadata FROM messages WHERE text_content = 'Third'")
+    assert kept == json.loads(large)
 
 
 @pytest_twisted.ensureDeferred

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pytest_twisted import ensureDeferred
 
+from sbm.model.content_limits import ContentLimits
 from sbm.model.signature import Signature
 from sbm.operations.prepends import NoFittingSet, PrependRequest, add_prepends, choose
 from sbm.operations.selection import Repair
@@ -25,7 +26,7 @@ async def test_it_is_given_to_those_whose_set_it_suits(
     for messageset in (texts, sounds):
         direct.subscriptions(2, messageset, schedule)
     direct.subscriptions(1, texts, schedule, metadata={"prepend_next_delivery": "Wait"})
-    wanted = PrependRequest(repair=REPAIR, prepend="Hi", limit=900)
+    wanted = PrependRequest(repair=REPAIR, prepend="Hi", limits=ContentLimits(text_length=900))
     recipients = await database.transact(choose, wanted=wanted)
     assert recipients.messageset_ids == [texts]
     assert recipients.left_out == [
@@ -47,6 +48,8 @@ async def test_what_suits_no_set_is_refused(
 ) -> None:
     if is_there:
         direct.messageset("texts", direct.schedule())
-    wanted = PrependRequest(repair=REPAIR, prepend="http://example.org/a.mp3", limit=900)
+    wanted = PrependRequest(
+        repair=REPAIR, prepend="http://example.org/a.mp3", limits=ContentLimits(text_length=900)
+    )
     with pytest.raises(NoFittingSet, match=why):
         await database.transact(choose, wanted=wanted)

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentry_sdk.utils import Dsn
 
+from sbm.model.content_limits import ContentLimits
 from sbm.model.time_zones import TimeZones
 from sbm.settings import endpoints
 from sbm.settings.config import (
@@ -112,6 +113,15 @@ def test_what_can_be_sent_and_when_content_ends_can_be_set() -> None:
     assert told == (
         "SBM_MAX_TEXT_LENGTH must be a whole number from 1 to 1000000, not '0'.",
         "SBM_CONTENT_SETTLE_SECONDS must be seconds from 0 to 604800, not 'soon'.",
+    )
+
+
+def test_how_large_metadata_may_be_can_be_set() -> None:
+    assert config().content_limits == ContentLimits(text_length=1000, metadata_bytes=16384)
+    read = config(SBM_MAX_TEXT_LENGTH="160", SBM_MAX_METADATA_BYTES="262144")
+    assert read.content_limits == ContentLimits(text_length=160, metadata_bytes=262144)
+    assert problems(SBM_MAX_METADATA_BYTES="262145") == (
+        "SBM_MAX_METADATA_BYTES must be a whole number from 1 to 262144, not '262145'.",
     )
 
 

@@ -175,7 +175,7 @@ class MessageEditor:
             values={
                 "sms": sms_of(messageset, text),
                 "characters": len(text),
-                "longest": self.rules.drafts.max_text_length,
+                "longest": self.rules.drafts.limits.text_length,
             },
         )
 
@@ -214,7 +214,7 @@ class MessageEditor:
             identity=identity,
             rules=PreviewRules(
                 media_url=self.rules.media_url,
-                max_text_length=self.rules.drafts.max_text_length,
+                max_text_length=self.rules.drafts.limits.text_length,
             ),
         )
 

@@ -212,7 +212,7 @@ async def _put(
             "text_content": None,
         }
     draft = Draft(
-        values=values, user_id=visit.user.id, max_text_length=rules.drafts.max_text_length
+        values=values, user_id=visit.user.id, max_text_length=rules.drafts.limits.text_length
     )
     if place.message is None:
         return await create_message(transaction, draft)

@@ -176,7 +176,7 @@ async def editor(
             "text": values["text_content"],
             "metadata": values["metadata"],
             "sms": count_of(place, values["text_content"]),
-            "longest": rules.drafts.max_text_length,
+            "longest": rules.drafts.limits.text_length,
             "others": [
                 {
                     "lang": lang,

@@ -102,7 +102,7 @@ class SetClone:
             label=values["label"] or None,
             next_set=None if following in (_SAME, _NONE) else following,
             is_last=following == _NONE,
-            text_limit=self.rules.max_text_length,
+            text_limit=self.rules.limits.text_length,
             signature=Signature(actor=visit.user.username, reason=visit.reason),
         )
 

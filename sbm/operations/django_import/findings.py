@@ -10,7 +10,7 @@ from sbm.model.content_rules import PREPEND, PlacedContent, content_problems, pr
 from sbm.operations.django_import.old_files import FileCopier
 from sbm.operations.django_import.transfer import ImportedData
 from sbm.operations.progress import Progress
-from sbm.store.django.sendable import EndedSubscription, WaitingPrepend
+from sbm.store.django.sendable import EndedSubscription, LargeMetadata, WaitingPrepend
 
 
 @frozen(kw_only=True)
@@ -54,6 +54,18 @@ def _unsendable_prepend(waiting: WaitingPrepend, limit: int) -> Iterator[Finding
             reason=f"{PREPEND} {problem.clause}",
         )
         return
+
+
+def tell_large(one: LargeMetadata) -> Finding:
+    """That the metadata of a row are beyond the limits."""
+    values = f" and {one.value_count} values" if one.value_count else ""
+    return Finding(
+        table=one.table_name,
+        id=one.id,
+        fate="large metadata",
+        reason=f"its metadata have {one.bytes} bytes{values}: they are kept, and can be written"
+        " back unchanged only",
+    )
 
 
 def tell_ended(one: EndedSubscription) -> Finding:

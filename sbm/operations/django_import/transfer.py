@@ -6,6 +6,7 @@ An operator runs it, into a database that nothing else uses yet, so it is synchr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from attrs import frozen
 
@@ -14,7 +15,7 @@ from sbm.model.signature import Signature
 from sbm.operations.progress import Progress
 from sbm.store.django import sendable, source, target
 from sbm.store.django.report import ImportFailed, Note, OldFile, OldService, TableCounts
-from sbm.store.django.sendable import EndedSubscription, WaitingPrepend
+from sbm.store.django.sendable import EndedSubscription, LargeMetadata, WaitingPrepend
 from sbm.store.django.target import NOUNS, STATEMENTS
 from sbm.store.schedules import ToldSchedule
 
@@ -25,7 +26,8 @@ class ImportedData:
 
     ``called`` is the number of schedules that the Scheduler calls; ``schedules`` are all of them.
     ``contents`` are those of all messages, ``waiting`` the prepends of all active subscriptions,
-    and ``ended`` the subscriptions that are beyond the end of their content.
+    ``ended`` the subscriptions that are beyond the end of their content, and ``large`` finds the
+    metadata that are beyond the limits.
     """
 
     origin: OldService
@@ -38,6 +40,7 @@ class ImportedData:
     contents: Iterator[PlacedContent]
     waiting: Iterator[WaitingPrepend]
     ended: Iterator[EndedSubscription]
+    large: Callable[..., Iterator[LargeMetadata]]
 
 
 def transfer(
@@ -109,6 +112,7 @@ def _filled(
         contents=sendable.list_contents(ours.connection),
         waiting=sendable.list_waiting(ours.connection),
         ended=sendable.list_ended(ours.connection),
+        large=partial(sendable.list_large, ours.connection),
     )
 
 

@@ -1,8 +1,12 @@
-"""Finds imported content that cannot be sent, and subscriptions beyond the end of their content."""
+"""Finds imported rows that are not as they should be.
+
+That is content that cannot be sent, subscriptions beyond the end of their content, and metadata
+that are too large.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -10,6 +14,7 @@ from attrs import frozen
 from psycopg2.extras import RealDictCursor
 
 from sbm.model.content_rules import Medium, PlacedContent
+from sbm.model.metadata import MAX_METADATA_VALUES
 from sbm.store.django.source import QUERIES
 from sbm.store.messages import placed
 from sbm.store.postgres.statements import Query
@@ -50,6 +55,19 @@ class EndedSubscription:
     successor: UUID | None
 
 
+@frozen(kw_only=True)
+class LargeMetadata:
+    """Metadata of a row of a table: how many bytes they are, and how many values are in them.
+
+    The values of small metadata are not counted: 0.
+    """
+
+    table_name: str
+    id: str
+    bytes: int
+    value_count: int
+
+
 def list_contents(connection: Connection) -> Iterator[PlacedContent]:
     """The contents of all messages, a few at a time."""
     for row in _rows(connection, QUERIES.list_contents):
@@ -65,6 +83,13 @@ def list_waiting(connection: Connection) -> Iterator[WaitingPrepend]:
             medium=Medium(content_type=row["content_type"], channel=row["channel"]),
             text=row["text"],
         )
+
+
+def list_large(connection: Connection, *, max_bytes: int) -> Iterator[LargeMetadata]:
+    """The metadata that are beyond the limits, a few at a time."""
+    limits = {"bytes": max_bytes, "values": MAX_METADATA_VALUES}
+    for row in _rows(connection, QUERIES.list_large_metadata, limits):
+        yield LargeMetadata(**row)
 
 
 def find_ended(connection: Connection, *, go_on: bool) -> tuple[int, int]:
@@ -87,9 +112,11 @@ def list_ended(connection: Connection) -> Iterator[EndedSubscription]:
         yield EndedSubscription(**row)
 
 
-def _rows(connection: Connection, query: Query) -> Iterator[dict[str, Any]]:
+def _rows(
+    connection: Connection, query: Query, parameters: Mapping[str, Any] | None = None
+) -> Iterator[dict[str, Any]]:
     with connection.cursor(query.name, cursor_factory=RealDictCursor) as cursor:
         cursor.itersize = _AT_ONCE
-        cursor.execute(query.sql)
+        cursor.execute(query.sql, parameters)
         for row in cursor:
             yield dict(row)

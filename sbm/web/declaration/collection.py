@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, NoReturn
 
-from attrs import frozen
+from attrs import field, frozen
 from klein import Klein
 from twisted.web.server import Request
 
-from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.content_limits import ContentLimits
 from sbm.operations.drafts import Changes, Draft
 from sbm.operations.refusals import WrongValues
 from sbm.store.postgres.transaction import Transaction
@@ -44,13 +44,13 @@ class Collection:
     """The list of a resource and its rows, as ``resource`` declares them.
 
     A subclass sets ``app = collection_app()``. It can add routes, and override the methods that do
-    more. A text that is sent has at most ``max_text_length`` characters.
+    more. ``limits`` are those of what is written.
     """
 
     resource: ClassVar[Resource[Any]]
 
     endpoint: Endpoint
-    max_text_length: int = MAX_TEXT_LENGTH
+    limits: ContentLimits = field(factory=ContentLimits)
 
     async def answer_list(self, request: Request) -> bytes:
         """Answer a request to the list."""
@@ -138,7 +138,7 @@ class Collection:
         self, parsed: ParsedBody, request: ApiRequest, stored: Mapping[str, Any] | None = None
     ) -> Draft:
         """The draft of a row, for this user; ``stored`` are the values of a row that exists."""
-        return parsed.draft(stored, user_id=request.user.id, max_text_length=self.max_text_length)
+        return parsed.draft(stored, user_id=request.user.id, limits=self.limits)
 
     @contextmanager
     def refusals_told(self) -> Iterator[None]:

@@ -35,6 +35,11 @@ class BodyLimits:
             (re.compile(rb"/api/v1/subscriptions(/.*)?"), self.subscription),
         )
 
+    @classmethod
+    def with_metadata(cls, max_bytes: int) -> BodyLimits:
+        """The limits if metadata may have so many bytes: there is room for all other fields."""
+        return cls(subscription=max(SUBSCRIPTION_BYTES, 4 * max_bytes))
+
     def of(self, target: bytes) -> int:
         """The limit for a request with this path, perhaps with a query."""
         path = unquote_to_bytes(target.partition(b"?")[0])

@@ -181,7 +181,7 @@ class Audit(Collection):
         wanted = await read_filters(transaction, _UNDO_FILTERS, request.query)
         undo = undo_request if wanted.get("whole_request") else undo_entry
         rules = UndoRules(
-            max_text_length=self.max_text_length, ticking_zone=self.scheduling.ticking_zone
+            max_text_length=self.limits.text_length, ticking_zone=self.scheduling.ticking_zone
         )
         undone = await undo(transaction, entry_id=row_id(key), rules=rules)
         return Reply(body=_undone(undone))

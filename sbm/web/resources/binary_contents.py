@@ -170,7 +170,7 @@ class BinaryContents(Collection):
             async def replace(transaction: Transaction, *, content: str) -> BinaryContent:
                 await self.check_publishing(transaction, request, file.id)
                 return await replace_file(
-                    transaction, file=file, content=content, max_text_length=self.max_text_length
+                    transaction, file=file, content=content, max_text_length=self.limits.text_length
                 )
 
             try:

@@ -56,7 +56,9 @@ SCHEMA = Schema(
         JsonValue(
             name="metadata",
             default={},
-            note="Any JSON but null. If it is an object, its members go out with the message.",
+            note="Any JSON but null. If it is an object, its members go out with the message. At"
+            " most 16,384 bytes, unless SBM_MAX_METADATA_BYTES has another value, and 1,000"
+            " values.",
         ),
         Text(
             name="text_content",

@@ -113,7 +113,9 @@ SCHEMA = Schema(
             note="Any members that clients need: an object, or null. `prepend_next_delivery` goes"
             " out once, before the next message. Before a sound, it is the URL of a sound; before a"
             " text, it is a text. It is refused for WhatsApp. Together with the next message, it"
-            " has at most 1,000 characters, unless SBM_MAX_TEXT_LENGTH has another value.",
+            " has at most 1,000 characters, unless SBM_MAX_TEXT_LENGTH has another value. Metadata"
+            " have at most 16,384 bytes, unless SBM_MAX_METADATA_BYTES has another value, and 1,000"
+            " values.",
         ),
         ReadOnly(name="created_at", shown_as="datetime", note="When it was made."),
         ReadOnly(name="updated_at", shown_as="datetime", note="When it was last changed."),

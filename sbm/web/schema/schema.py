@@ -7,13 +7,16 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from sbm.model.content_rules import MAX_TEXT_LENGTH
+from sbm.model.content_limits import ContentLimits
+from sbm.model.metadata import metadata_problem
 from sbm.operations.drafts import Draft, Referenced
 from sbm.operations.refusals import SEVERAL, WrongValues
 from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.bodies import Body
 from sbm.web.http.http_errors import Invalid
-from sbm.web.schema.fields import ABSENT, NON_FIELD, Field, FieldError, Reference
+from sbm.web.schema.fields import ABSENT, NON_FIELD, Field, FieldError, JsonValue, Reference
+
+_LIMITS = ContentLimits()
 
 
 @define(kw_only=True)
@@ -58,7 +61,7 @@ class ParsedBody:
         stored: Mapping[str, Any] | None = None,
         *,
         user_id: int | None = None,
-        max_text_length: int = MAX_TEXT_LENGTH,
+        limits: ContentLimits = _LIMITS,
     ) -> Draft:
         """The draft of a row, by the names of the model.
 
@@ -66,10 +69,11 @@ class ParsedBody:
         that is the same as the stored one is accepted, even if it is invalid after an import.
         """
         attributes = self._schema.attributes
+        errors, unread = self._errors_within(limits)
         before = stored or {}
         kept = {
             attributes[name]: before[attributes[name]]
-            for name, given in self.unread.items()
+            for name, given in unread.items()
             if _is_same(given, before.get(attributes[name], ABSENT))
         }
         return Draft(
@@ -77,7 +81,7 @@ class ParsedBody:
             defaults=frozenset(attributes[name] for name in self.defaulted),
             problems={
                 attributes[name]: messages
-                for name, messages in self.errors.items()
+                for name, messages in errors.items()
                 if attributes[name] not in kept
             },
             references=[
@@ -90,8 +94,20 @@ class ParsedBody:
                 if one.name in self.given
             ],
             user_id=user_id,
-            max_text_length=max_text_length,
+            max_text_length=limits.text_length,
         )
+
+    def _errors_within(
+        self, limits: ContentLimits
+    ) -> tuple[Mapping[str, Sequence[str]], Mapping[str, Any]]:
+        """The errors by field name, and the values of these fields, with JSON that is too large."""
+        errors, unread = dict(self.errors), dict(self.unread)
+        for name in self._schema.json_names & self.values.keys():
+            problem = metadata_problem(self.values[name], max_bytes=limits.metadata_bytes)
+            if problem is not None:
+                errors[name] = [*errors.get(name, ()), problem]
+                unread[name] = self.values[name]
+        return errors, unread
 
 
 def _is_same(given: Any, stored: Any) -> bool:
@@ -111,6 +127,7 @@ class Schema:
     written: Sequence[Field] = field(init=False)
     references: Sequence[Reference] = field(init=False)
     attributes: Mapping[str, str] = field(init=False)
+    json_names: frozenset[str] = field(init=False)
 
     @written.default
     def _not_read_only(self) -> list[Field]:
@@ -123,6 +140,10 @@ class Schema:
     @attributes.default
     def _by_name(self) -> dict[str, str]:
         return {one.name: one.attribute for one in self.fields}
+
+    @json_names.default
+    def _of_json(self) -> frozenset[str]:
+        return frozenset(one.name for one in self.written if isinstance(one, JsonValue))
 
     def read(self, body: Body, *, method: str = "POST") -> ParsedBody:
         """Read the fields that can be written; others are ignored.

@@ -10,7 +10,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from sbm.model.simulation import SimulationRules, SimulationSettings
+from sbm.model.content_limits import ContentLimits
 from sbm.store import binary_contents
 from tests.arrange import arranged
 from tests.web.conftest import IDENTITY, Api, served
@@ -417,8 +417,8 @@ async def test_other_imported_values_of_a_subscription_can_be_written_as_they_ar
 
 @ensureDeferred
 async def test_how_long_a_text_may_be_is_a_setting(database_uri: str, tmp_path: Any) -> None:
-    five = SimulationSettings(rules=SimulationRules(max_text_length=5))
-    async with served(database_uri, tmp_path, simulation=five) as api:
+    five = ContentLimits(text_length=5)
+    async with served(database_uri, tmp_path, content_limits=five) as api:
         number = await a_set(api)
         answer = await a_message(api, number, text_content="x" * 6)
         told = "Ensure this field has no more than 5 characters."
