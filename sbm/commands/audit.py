@@ -144,9 +144,9 @@ def _shown(entry: AuditEntry) -> dict[str, Any]:
         "table": entry.table_name,
         "row": entry.row_id,
         "operation": entry.operation,
-        "before": entry.before,
-        "after": entry.after,
-        "details": entry.details,
+        "before": entry.before and entry.before.value,
+        "after": entry.after and entry.after.value,
+        "details": entry.details.value,
         "identity": entry.identity,
         "undoes": entry.undoes,
     }
@@ -154,14 +154,14 @@ def _shown(entry: AuditEntry) -> dict[str, Any]:
 
 def _change(entry: AuditEntry) -> str:
     if entry.operation is None:
-        return _values(entry.details)
+        return _values(entry.details.value)
     if entry.operation == "update":
-        before, after = entry.before or {}, entry.after or {}
+        before, after = entry.old_values, entry.new_values
         return ", ".join(
             f"{name}: {_value(before.get(name))} -> {_value(value)}"
             for name, value in after.items()
         )
-    return f"{entry.operation} {_values(entry.after or entry.before or {})}"
+    return f"{entry.operation} {_values(entry.new_values or entry.old_values)}"
 
 
 def _values(values: Mapping[str, Any]) -> str:

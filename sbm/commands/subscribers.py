@@ -115,11 +115,11 @@ def _line(event: PersonEvent) -> Sequence[str]:
 
 def _parts(event: PersonEvent) -> Iterator[str]:
     if event.event in OUTCOMES:
-        yield from _parts_of_ledger(event.details)
+        yield from _parts_of_ledger(event.details.value)
     elif event.source == "audit":
         yield from _parts_of_audit(event)
     else:
-        told = event.details.items()
+        told = event.details.value.items()
         yield " ".join(f"{name} {value}" for name, value in told if value is not None)
     yield event.reason
     yield f'"{event.text}"' if event.text else ""
@@ -133,13 +133,14 @@ def _parts_of_ledger(details: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _parts_of_audit(event: PersonEvent) -> Iterator[str]:
-    yield event.details["action"]
+    details = event.details.value
+    yield details["action"]
     if event.event == "registered":
         for name, told in (("request", "request_id"), ("key", "idempotency_key")):
-            if event.details[told]:
-                yield f"{name} {event.details[told]}"
+            if details[told]:
+                yield f"{name} {details[told]}"
     if event.event == "changed":
-        before, after = event.details["before"] or {}, event.details["after"] or {}
+        before, after = details["before"] or {}, details["after"] or {}
         for name, value in after.items():
             yield f"{name}: {before.get(name)} -> {value}"
 

@@ -11,7 +11,8 @@ from attrs import field, frozen
 
 from sbm.model.paging import EndlessPage, Page, PageRequest
 from sbm.web.http.http_errors import Malformed
-from sbm.web.schema.pages import Order, sealed, unsealed
+from sbm.web.schema.pages import Order
+from sbm.web.schema.seals import sealed, unsealed
 
 Row = TypeVar("Row")
 

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, get_args
 
-from attrs import frozen
+from attrs import field, frozen
+
+from sbm.model.json_text import JsonText, json_text, json_text_or_none
 
 RowOperation = Literal["insert", "update", "delete"]
 ROW_OPERATIONS: tuple[RowOperation, ...] = get_args(RowOperation)
@@ -48,12 +50,22 @@ class AuditEntry:
     table_name: str | None
     row_id: str | None
     operation: RowOperation | None
-    before: Mapping[str, Any] | None
-    after: Mapping[str, Any] | None
-    details: Mapping[str, Any]
+    before: JsonText | None = field(converter=json_text_or_none)
+    after: JsonText | None = field(converter=json_text_or_none)
+    details: JsonText = field(converter=json_text)
     identity: str | None
     undoes: int | None
     transaction_id: int
+
+    @property
+    def old_values(self) -> Mapping[str, Any]:
+        """``before``, parsed; empty if there was no row before."""
+        return (self.before.value if self.before else None) or {}
+
+    @property
+    def new_values(self) -> Mapping[str, Any]:
+        """``after``, parsed; empty if there is no row after it."""
+        return (self.after.value if self.after else None) or {}
 
     @property
     def is_of_command(self) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from sbm.model.content_rules import Medium
+from sbm.model.json_text import JsonText, json_text
 
 CONTENT_TYPES = ("text", "audio")
 
@@ -103,8 +103,8 @@ class FileToCompare:
 
 
 @frozen(kw_only=True)
-class Message:
-    """One message of a set, in one language: a text, a file, or both. ``metadata`` is JSON.
+class ListedMessage:
+    """One message of a set, in one language: a text, a file, or both.
 
     ``updated_by`` is the user of the API who changed it last.
     """
@@ -113,12 +113,18 @@ class Message:
     messageset_id: int
     sequence_number: int
     lang: str
-    metadata: Any
     text_content: str | None
     binary_content_id: int | None
     created_at: datetime
     updated_at: datetime
     updated_by: int | None = None
+
+
+@frozen(kw_only=True)
+class Message(ListedMessage):
+    """A message with its metadata, which may be long."""
+
+    metadata: JsonText = field(converter=json_text)
 
 
 def is_language(code: str) -> bool:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from sbm.model.echo import echoed
+from sbm.model.json_text import JsonText
 
 # The longest text that the Message Sender accepts, in code points, unless it is set otherwise.
 MAX_TEXT_LENGTH = 1000
@@ -295,7 +296,9 @@ def _extension(file_name: str) -> str:
 
 
 def prepend_of(metadata: Any) -> Any:
-    """The prepend in the metadata of a subscription; None if there is none."""
+    """The prepend in the metadata of a subscription, parsed or not; None if there is none."""
+    if isinstance(metadata, JsonText):
+        metadata = metadata.value
     found = metadata.get(PREPEND) if isinstance(metadata, dict) else None
     return None if found == "" else found
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 from uuid import UUID
 
-from attrs import frozen
+from attrs import field, frozen
 
+from sbm.model.json_text import JsonText, json_text
 from sbm.model.send import Stage
 
 LedgerOutcome = Literal["sent", "adopted", "dry-run", "skipped", "refused", "failed", "moved"]
@@ -112,7 +113,7 @@ class MessageVersion:
     lang: str
     text_content: str | None
     file_name: str | None
-    metadata: Any
+    metadata: JsonText = field(converter=json_text)
     made_at: datetime
     made_by: str | None
     replaced_at: datetime | None

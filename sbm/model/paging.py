@@ -10,6 +10,17 @@ Row = TypeVar("Row")
 
 
 @frozen(kw_only=True)
+class PortionSize:
+    """How much of a page is read at once: at most so many rows, and always one.
+
+    No row follows after ``bytes`` bytes of JSON and texts.
+    """
+
+    rows: int
+    bytes: int
+
+
+@frozen(kw_only=True)
 class PageRequest:
     """A request for ``limit`` rows of a list, in the order of the list.
 
@@ -17,6 +28,8 @@ class PageRequest:
     the row that has, or had, this key: right after it, or right before it (``backwards``). Rows
     that were inserted or deleted meanwhile change nothing about that. ``count`` is the number of
     rows that was counted before; None means that they are counted now.
+
+    With a ``portion``, only the first rows of the page are read.
     """
 
     limit: int
@@ -24,18 +37,21 @@ class PageRequest:
     key: tuple[Any, ...] | None = None
     backwards: bool = False
     count: int | None = None
+    portion: PortionSize | None = None
 
 
 @frozen(kw_only=True)
 class Page(Generic[Row]):
     """The rows of a page, in the order of the list; ``count`` is the size of the whole list.
 
-    ``more`` says whether the list continues after them, in the direction of the request.
+    ``more`` says whether the list continues beyond the page, in the direction of the request.
+    ``rest`` is how many rows of the page follow after this portion of it.
     """
 
     rows: list[Row]
     count: int
     more: bool
+    rest: int = 0
 
 
 @frozen(kw_only=True)

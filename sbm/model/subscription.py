@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from attrs import frozen
+from attrs import field, frozen
+
+from sbm.model.json_text import JsonText, json_text_or_none
 
 READY = 0
 IN_PROCESS = 1
@@ -20,8 +22,8 @@ class Subscription:
     """The subscription of one identity to one message set.
 
     ``process_status`` is the value that clients see: READY is stored, and clients read IN_PROCESS
-    while there is a live next send. ``metadata`` is JSON, an object or None; in older rows it can
-    be any JSON.
+    while there is a live next send. ``metadata`` is an object or None; in older rows it can be any
+    JSON.
     """
 
     id: UUID
@@ -36,7 +38,7 @@ class Subscription:
     completed: bool
     schedule_id: int
     process_status: int
-    metadata: Any
+    metadata: JsonText | None = field(converter=json_text_or_none)
     created_at: datetime
     updated_at: datetime
     created_by: int | None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import takewhile
-from typing import Any
 from uuid import UUID
 
 from attrs import field, frozen
@@ -13,6 +12,7 @@ from attrs import field, frozen
 from sbm.model.content_rules import joined
 from sbm.model.cron import Cron
 from sbm.model.hold import HOLD_SENTENCES, HoldReason
+from sbm.model.json_text import JsonText, json_text
 from sbm.model.scheduler_call import Scheduling
 from sbm.model.tick_times import cron_of
 from sbm.model.time_zones import TimeZones
@@ -35,7 +35,7 @@ class PersonEvent:
     subscription_id: UUID | None
     actor: str | None
     reason: str
-    details: Mapping[str, Any]
+    details: JsonText = field(converter=json_text)
 
     @property
     def key(self) -> tuple[datetime, str, str]:
@@ -45,8 +45,9 @@ class PersonEvent:
     @property
     def text(self) -> str | None:
         """The text as it was sent, with the prepend; None: none is known, or it is a sound."""
-        text = self.details.get("text")
-        return None if text is None else joined(self.details.get("prepend"), text)
+        details = self.details.value
+        text = details.get("text")
+        return None if text is None else joined(details.get("prepend"), text)
 
 
 @frozen(kw_only=True)

@@ -13,6 +13,7 @@ from attrs import asdict, evolve
 
 from sbm.model.content import BinaryContent, Message, MessageSet
 from sbm.model.content_rules import Content, Medium, Problem, ProblemCode, new_problems
+from sbm.model.json_text import JsonText
 from sbm.operations.drafts import Changes, Draft, Problems
 from sbm.operations.refusals import SEVERAL, CannotBeSent, InUse, NoSuchRow, WrongValues
 from sbm.operations.unsendable import find_unsendable, find_unsendable_of_file
@@ -50,7 +51,7 @@ async def change_messageset(
     found = await messagesets.lock(transaction, messageset_id=messageset_id)
     if found is None:
         raise NoSuchRow
-    draft = changes(asdict(found))
+    draft = changes(asdict(found, recurse=False))
     await _check_messageset(transaction, draft, besides=messageset_id)
     wanted = evolve(found, **draft.values)
     await _check_messages(transaction, found, wanted, draft.max_text_length)
@@ -84,9 +85,12 @@ async def change_message(transaction: Transaction, changes: Changes, *, message_
     found = await messages.lock(transaction, message_id=message_id)
     if found is None:
         raise NoSuchRow
-    draft = changes(asdict(found))
+    draft = changes(asdict(found, recurse=False))
     await _check_message(transaction, draft, found)
-    changed = await messages.update(transaction, message=evolve(found, **draft.values))
+    values = dict(draft.values)
+    if "metadata" in values:
+        values["metadata"] = JsonText.of(values["metadata"])
+    changed = await messages.update(transaction, message=evolve(found, **values))
     if changed is None:
         raise WrongValues({SEVERAL: [PLACE_TAKEN]})
     return changed
@@ -171,7 +175,7 @@ async def check_made_again(
     """Raise CannotBeSent if a message that was made again could not be sent."""
     found = await messages.find(transaction, message_id=message_id)
     assert found is not None
-    made = await _content(transaction, asdict(found))
+    made = await _content(transaction, asdict(found, recurse=False))
     problems = new_problems(None, made, limit=max_text_length)
     if problems:
         raise CannotBeSent([one.sentence for one in problems])
@@ -180,7 +184,7 @@ async def check_made_again(
 async def _check_message(transaction: Transaction, draft: Draft, found: Message | None) -> None:
     """Raise WrongValues or CannotBeSent unless the place is free and the message can be sent."""
     problems = await draft.hold_references(transaction)
-    stored = {} if found is None else asdict(found)
+    stored = {} if found is None else asdict(found, recurse=False)
     wanted = {**stored, **draft.values}
     before = None if found is None else await _content(transaction, stored)
     after = await _content(transaction, wanted)

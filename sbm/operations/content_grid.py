@@ -8,7 +8,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
-from sbm.model.content import Message, MessageSet
+from sbm.model.content import ListedMessage, MessageSet
 from sbm.model.content_summary import StandingPeople
 from sbm.model.short_messages import SmsCount, counted
 from sbm.store import binary_contents, messages, messagesets
@@ -39,7 +39,7 @@ class GridFilter:
 class GridCell:
     """A message; ``sms`` is its size, None if it does not go out by SMS."""
 
-    message: Message
+    message: ListedMessage
     file_name: str | None
     sms: SmsCount | None
 

@@ -19,17 +19,25 @@ async def list_events(
     *,
     identity: str,
     limit: int,
+    most_bytes: int | None = None,
     after: tuple[datetime, str, str] | None = None,
 ) -> EndlessPage[PersonEvent]:
-    """The next events of a person; raises NoSuchRow if nothing at all is known of the person."""
+    """The next events of a person; raises NoSuchRow if nothing at all is known of the person.
+
+    No event follows after ``most_bytes`` bytes of details.
+    """
     if storable(identity) != identity:
         raise NoSuchRow
-    rows = await people.list_events(
-        transaction, identity=identity, limit=limit + 1, after=after or people.START
+    rows, found = await people.list_events(
+        transaction,
+        identity=identity,
+        limit=limit + 1,
+        most_bytes=most_bytes,
+        after=after or people.START,
     )
     if not rows and after is None:
         raise NoSuchRow
-    return EndlessPage(rows=rows[:limit], more=len(rows) > limit)
+    return EndlessPage(rows=rows[:limit], more=found > len(rows[:limit]))
 
 
 async def list_plans(transaction: Transaction, *, identity: str, clock: PlanClock) -> list[Plan]:

@@ -116,7 +116,7 @@ def _send(place: MessagePlace, text: str | None, identity: str, found: Subscript
                 sequence_number=place.number,
                 text_content=text,
                 file_name=place.file_name(message),
-                metadata={} if message is None else message.metadata,
+                metadata={} if message is None else message.metadata.value,
             ),
         ),
         sequence_number=place.number,

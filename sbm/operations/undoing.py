@@ -152,15 +152,15 @@ async def _undo(transaction: Transaction, entry: AuditEntry, rules: UndoRules) -
 async def _moved_on(transaction: Transaction, entry: AuditEntry) -> Mapping[str, Any] | None:
     """The values of the row, which is locked, that are not as the change left them."""
     found = await audit.lock_row(transaction, entry=entry)
-    gone = {*(entry.before or {}), *(entry.after or {})} - (found or entry.before or {}).keys()
+    gone = {*entry.old_values, *entry.new_values} - (found or entry.old_values).keys()
     if found is not None and gone:
         raise NotUndoable(entry, f"{' and '.join(sorted(gone))} is no column any more")
     if entry.operation == "delete":
-        before = entry.before or {}
+        before = entry.old_values
         return {} if found is None else {name: found.get(name) for name in before}
     if found is None:
         return None
-    after = entry.after or {}
+    after = entry.new_values
     return {name: found.get(name) for name, value in after.items() if found.get(name) != value}
 
 
@@ -168,7 +168,7 @@ async def _change_back(transaction: Transaction, entry: AuditEntry, rules: UndoR
     """Give the row the values of before, by the operation that has the rules for it."""
     assert entry.table_name is not None
     row_id = entry.row_id or ""
-    before = dict(entry.before or {})
+    before = dict(entry.old_values)
 
     def changes(_stored: Mapping[str, Any]) -> Draft:
         assert transaction.author is not None
@@ -229,14 +229,14 @@ async def _remove(transaction: Transaction, entry: AuditEntry) -> None:
         await content.delete_file(transaction, file_id=int(row_id))
     else:
         await stored_users.revoke(
-            transaction, user_id=int(row_id), permission=(entry.after or {})["permission"]
+            transaction, user_id=int(row_id), permission=entry.new_values["permission"]
         )
 
 
 async def _make_again(transaction: Transaction, entry: AuditEntry, rules: UndoRules) -> None:
     """Make a row again that was deleted, with its id."""
     if entry.table_name == "user_permissions":
-        permission = (entry.before or {})["permission"]
+        permission = entry.old_values["permission"]
         await stored_users.grant(
             transaction, user_id=int(entry.row_id or ""), permission=permission
         )
@@ -254,8 +254,8 @@ def _refusal(entry: AuditEntry) -> str | None:
         return _INSTEAD[entry.table_name]
     if entry.table_name == "users" and entry.operation != "update":
         return "users are not removed: disable the user instead"
-    if SECRETS.get(entry.table_name or "") in {*(entry.before or {}), *(entry.after or {})}:
+    if SECRETS.get(entry.table_name or "") in {*entry.old_values, *entry.new_values}:
         return "the audit does not have the secret: set another one instead"
-    if not entry.before and not entry.after:
+    if not entry.old_values and not entry.new_values:
         return "the person was forgotten"
     return None

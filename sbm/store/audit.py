@@ -93,7 +93,7 @@ async def lock_row(transaction: Transaction, *, entry: AuditEntry) -> dict[str, 
         _as_it_is,
         table_name=entry.table_name,
         row_id=entry.row_id,
-        audited=Json(entry.after or entry.before),
+        audited=Json(entry.new_values or entry.old_values),
     )
 
 
@@ -108,7 +108,7 @@ async def put_back(transaction: Transaction, *, entry: AuditEntry) -> None:
     """
     try:
         await transaction.execute(
-            QUERIES.put_back_row, table_name=entry.table_name, before=Json(entry.before)
+            QUERIES.put_back_row, table_name=entry.table_name, before=Json(entry.old_values)
         )
     except (DataError, IntegrityError, UndefinedColumn) as error:
         told = error.diag.message_primary, error.diag.message_detail

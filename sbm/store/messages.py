@@ -9,11 +9,12 @@ from attrs import asdict
 from psycopg2.errors import UniqueViolation
 from psycopg2.extras import Json
 
-from sbm.model.content import BinaryContent, ComingMessage, Message
+from sbm.model.content import BinaryContent, ComingMessage, ListedMessage, Message
 from sbm.model.content_rules import Content, Medium, PlacedContent
 from sbm.model.paging import Page, PageRequest
 from sbm.store.paging import read_page
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.storable import json_parameter
 from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("messages")
@@ -36,7 +37,7 @@ async def create(
         messageset_id=messageset_id,
         sequence_number=sequence_number,
         lang=lang,
-        metadata=Json(metadata),
+        metadata=json_parameter(metadata),
         text_content=text_content,
         binary_content_id=binary_content_id,
     )
@@ -57,7 +58,7 @@ async def update(transaction: Transaction, *, message: Message) -> Message | Non
 
     After None the transaction can only be rolled back.
     """
-    fields = asdict(message) | {"metadata": Json(message.metadata)}
+    fields = asdict(message, recurse=False) | {"metadata": message.metadata.text}
     try:
         return await transaction.one(QUERIES.update_message, Message, **fields)
     except UniqueViolation:
@@ -107,10 +108,10 @@ async def find_in_place(
     )
 
 
-async def list_of_set(transaction: Transaction, *, messageset_id: int) -> list[Message]:
+async def list_of_set(transaction: Transaction, *, messageset_id: int) -> list[ListedMessage]:
     """All messages of a set, by sequence number, then id."""
     return await transaction.many(
-        QUERIES.list_messages_of_set, Message, messageset_id=messageset_id
+        QUERIES.list_messages_of_set, ListedMessage, messageset_id=messageset_id
     )
 
 

@@ -1,7 +1,7 @@
 """The parameters and rows that all statements that list a page have in common.
 
-Such a statement answers one row more than the page has, if there is one, and at least one row:
-with the count alone where nothing was found. ``sql/queries/page.sql`` is the frame of them all.
+Such a statement answers at least one row: with the count alone if nothing was found.
+``sql/queries/page.sql`` is the frame of them all.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ async def read_page(
     page: PageRequest,
     **filters: Any,
 ) -> Page[Value]:
-    """The page in this window; ``make`` makes a value of the columns, except the count."""
+    """The page in this window; ``make`` makes a value of the columns of its own SELECT."""
 
-    def counted(count: int, **columns: Any) -> tuple[int, Value | None]:
-        return count, None if columns["id"] is None else make(**columns)
+    def counted(
+        count: int, found: int, *, bytes_before: int | None = None, **columns: Any
+    ) -> tuple[int, int, Value | None]:
+        del bytes_before
+        return count, found, None if columns["id"] is None else make(**columns)
 
     rows = await transaction.many(at(page, query), counted, **filters, **parameters(page, query))
-    values = [value for _, value in rows if value is not None]
-    more = len(values) > page.limit
-    if more:
-        values.pop(0 if page.backwards else -1)
-    return Page(rows=values, count=rows[0][0], more=more)
+    values = [value for *_, value in rows if value is not None]
+    count, found, _ = rows[0]
+    rest = min(found, page.limit) - len(values)
+    return Page(rows=values, count=count, more=found > page.limit, rest=rest)
 
 
 def at(page: PageRequest, query: Query) -> Query:
@@ -48,6 +50,8 @@ def at(page: PageRequest, query: Query) -> Query:
 def parameters(page: PageRequest, query: Query) -> dict[str, Any]:
     """The window as parameters of the statement."""
     parameters: dict[str, Any] = {"limit": page.limit, "offset": page.offset, "count": page.count}
+    portion = page.portion
+    parameters |= {"portion": portion and portion.rows, "bytes": portion and portion.bytes}
     if page.key is None:
         return parameters
     key = {f"from_{column}": value for column, value in zip(query.page, page.key, strict=True)}

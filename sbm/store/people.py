@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from typing import Any
 from uuid import UUID
 
 from sbm.model.scheduler_call import Scheduling
@@ -21,19 +22,30 @@ async def list_events(
     *,
     identity: str,
     limit: int,
+    most_bytes: int | None = None,
     after: tuple[datetime, str, str] = START,
-) -> list[PersonEvent]:
-    """The next events of a person after this key, newest first."""
+) -> tuple[list[PersonEvent], int]:
+    """The next events of a person after this key, newest first, and how many there are.
+
+    No event follows after ``most_bytes`` bytes of details; the number is that without this limit,
+    up to ``limit``.
+    """
     at, source, ref = after
-    return await transaction.many(
+    rows = await transaction.many(
         QUERIES.list_person_events,
-        PersonEvent,
+        _counted_event,
         identity=identity,
         limit=limit,
         from_at=at,
         from_source=source,
         from_ref=ref,
+        most_bytes=most_bytes,
     )
+    return [event for event, _ in rows], rows[0][1] if rows else 0
+
+
+def _counted_event(*, found: int, **columns: Any) -> tuple[PersonEvent, int]:
+    return PersonEvent(**columns), found
 
 
 async def list_planned(

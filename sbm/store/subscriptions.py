@@ -10,12 +10,13 @@ from uuid import UUID
 from attrs import asdict, frozen
 from psycopg2.extras import Json
 
+from sbm.model.json_text import JsonText, json_text_or_none
 from sbm.model.paging import Page, PageRequest
 from sbm.model.subscription import IN_PROCESS, READY, Subscription
 from sbm.store import messagesets
 from sbm.store.paging import read_page
-from sbm.store.postgres.rows import by_column
 from sbm.store.postgres.statements import load
+from sbm.store.postgres.storable import json_parameter
 from sbm.store.postgres.transaction import Transaction
 
 QUERIES = load("subscriptions")
@@ -34,7 +35,7 @@ async def create(
     completed: bool,
     schedule_id: int,
     process_status: int,
-    metadata: dict[str, Any] | None,
+    metadata: JsonText | dict[str, Any] | None,
     created_by: int | None,
 ) -> UUID | None:
     """Make a subscription; returns its id, or None if its message set or schedule does not exist.
@@ -54,7 +55,7 @@ async def create(
         completed=completed,
         schedule_id=schedule_id,
         process_status=process_status,
-        metadata=None if metadata is None else Json(metadata),
+        metadata=json_parameter(metadata),
         created_by=created_by,
     )
 
@@ -72,9 +73,13 @@ async def lock(transaction: Transaction, *, subscription_id: UUID) -> dict[str, 
     """The fields that clients write, as they are stored, locked until the transaction ends.
 
     Until then, the subscription takes no step. The process_status is never IN_PROCESS, which is
-    derived.
+    derived. The metadata is JsonText, or None.
     """
-    return await transaction.maybe(QUERIES.lock_subscription, by_column, id=subscription_id)
+    return await transaction.maybe(QUERIES.lock_subscription, _fields, id=subscription_id)
+
+
+def _fields(*, metadata: str | None, **others: Any) -> dict[str, Any]:
+    return {**others, "metadata": json_text_or_none(metadata)}
 
 
 async def update(
@@ -85,8 +90,7 @@ async def update(
     updated_by: int | None,
 ) -> None:
     """Store all fields of a subscription that is locked; their names are those of ``lock``."""
-    metadata = fields["metadata"]
-    stored = dict(fields) | {"metadata": None if metadata is None else Json(metadata)}
+    stored = dict(fields) | {"metadata": json_parameter(fields["metadata"])}
     await transaction.execute(
         QUERIES.update_subscription, id=subscription_id, updated_by=updated_by, **stored
     )

@@ -1,8 +1,8 @@
 -- The audit: the changes by the API and by commands.
 
 -- columns:
-id, done_at, actor, user_id, action, reason, request_id, table_name, row_id, operation, before,
-after, details, identity, undoes, transaction_id::text::bigint
+id, done_at, actor, user_id, action, reason, request_id, table_name, row_id, operation,
+before::text AS before, after::text AS after, details::text AS details, identity, undoes, transaction_id::text::bigint
 
 -- name: insert_entry :exec
 -- A command as a whole, in the transaction that does its work. If the transaction has an author, the
@@ -16,6 +16,7 @@ VALUES (COALESCE(author() ->> 'actor', %(actor)s), author_id(),
 -- name: list_entries :many
 -- reads
 -- page: id DESC
+-- sized: before, after, details
 -- A page of entries, newest first.
 SELECT id FROM audit
  WHERE true

@@ -89,7 +89,7 @@ SELECT {columns}, d.delivered, d.attempts AS delivery_attempts, d.nack_reason
 -- reads
 -- A version of a message, and when the next one took its place.
 SELECT v.id, v.message_id, v.messageset_id, v.sequence_number, v.lang, v.text_content, v.file_name,
-       v.metadata, v.made_at, v.made_by,
+       v.metadata::text AS metadata, v.made_at, v.made_by,
        (SELECT made_at FROM message_versions later
          WHERE later.message_id = v.message_id AND later.id > v.id
          ORDER BY later.id LIMIT 1) AS replaced_at
@@ -98,6 +98,7 @@ SELECT v.id, v.message_id, v.messageset_id, v.sequence_number, v.lang, v.text_co
 -- name: list_versions :many
 -- reads
 -- page: id DESC
+-- sized: metadata, text_content
 -- A page of the versions of messages, the newest first.
 SELECT id FROM message_versions
  WHERE true
@@ -107,7 +108,7 @@ SELECT id FROM message_versions
   [AND sequence_number = %(sequence_number)s]
 -- shown:
 SELECT v.id, v.message_id, v.messageset_id, v.sequence_number, v.lang, v.text_content, v.file_name,
-       v.metadata, v.made_at, v.made_by,
+       v.metadata::text AS metadata, v.made_at, v.made_by,
        (SELECT made_at FROM message_versions later
          WHERE later.message_id = v.message_id AND later.id > v.id
          ORDER BY later.id LIMIT 1) AS replaced_at

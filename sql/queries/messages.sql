@@ -1,6 +1,6 @@
 -- columns:
-id, messageset_id, sequence_number, lang, metadata, text_content, binary_content_id, created_at,
-updated_at, updated_by
+id, messageset_id, sequence_number, lang, metadata::text AS metadata, text_content,
+binary_content_id, created_at, updated_at, updated_by
 
 -- name: insert_message :maybe
 -- fires: messages_inserted, messages_versions_of_inserted
@@ -28,18 +28,22 @@ SELECT id FROM messages
 -- name: list_messages_of_set :many
 -- reads
 -- All messages of one set, in the order in which they are sent.
-SELECT {columns} FROM messages WHERE messageset_id = %(messageset_id)s ORDER BY sequence_number, id;
+SELECT id, messageset_id, sequence_number, lang, text_content, binary_content_id, created_at,
+       updated_at, updated_by
+  FROM messages WHERE messageset_id = %(messageset_id)s ORDER BY sequence_number, id;
 
 -- name: list_messages :many
 -- reads
 -- page: id
+-- sized: metadata, text_content
 -- A page of messages, in the order in which they were made.
-SELECT {columns} FROM messages
+SELECT id FROM messages
  WHERE true
   [AND messageset_id = %(messageset_id)s]
   [AND sequence_number = %(sequence_number)s]
   [AND lang = %(lang)s]
-;
+-- shown:
+SELECT {columns} FROM page JOIN messages USING (id);
 
 -- name: lock_message :maybe
 -- One message, which is about to be changed.

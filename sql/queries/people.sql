@@ -7,7 +7,8 @@
 -- events of one moment have an order. A new subscription is told by the audit, or else by its row:
 -- the pipeline has no author; or, if it was deleted and the audit is gone, by its request, which also
 -- tells the key and the caller. Requests that made nothing are events. A completed subscription does
--- not say when: it was when the last row of the ledger was written.
+-- not say when: it was when the last row of the ledger was written. No event follows whose details
+-- are beyond the first %(most_bytes)s bytes of all; found says how many there are without this limit.
 WITH rows AS MATERIALIZED (
     SELECT * FROM ledger WHERE identity = %(identity)s
 ), subscribed AS MATERIALIZED (
@@ -103,9 +104,19 @@ WITH rows AS MATERIALIZED (
       FROM doubles d
      WHERE d.subscription_id = ANY(ARRAY(SELECT id FROM subscription_ids))
 )
-SELECT * FROM events
- WHERE (at, source, ref) < (%(from_at)s::timestamptz, %(from_source)s::text, %(from_ref)s::text)
- ORDER BY at DESC, source DESC, ref DESC LIMIT %(limit)s;
+SELECT at, source, ref, event, subscription_id, actor, reason, details, found
+  FROM (SELECT *, count(*) OVER () AS found, sum(octet_length(details))
+                  OVER (ORDER BY at DESC, source DESC, ref DESC ROWS UNBOUNDED PRECEDING)
+                  - octet_length(details) AS bytes_before
+          FROM (SELECT at, source, ref, event, subscription_id, actor, reason,
+                       details::text AS details
+                  FROM events
+                 WHERE (at, source, ref)
+                     < (%(from_at)s::timestamptz, %(from_source)s::text, %(from_ref)s::text)
+                 ORDER BY at DESC, source DESC, ref DESC LIMIT %(limit)s OFFSET 0) AS following
+       ) AS sized
+ WHERE %(most_bytes)s::bigint IS NULL OR bytes_before < %(most_bytes)s::bigint
+ ORDER BY at DESC, source DESC, ref DESC;
 
 -- name: list_person_plans :many
 -- reads

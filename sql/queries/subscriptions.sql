@@ -7,7 +7,7 @@ s.next_sequence_number, s.initial_sequence_number, s.lang, s.active, s.completed
 CASE WHEN s.process_status = 0 AND EXISTS (
          SELECT FROM sends WHERE sends.subscription_id = s.id AND sends.kind = 'next')
      THEN 1 ELSE s.process_status END AS process_status,
-s.metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
+s.metadata::text AS metadata, s.created_at, s.updated_at, s.created_by, s.updated_by
 
 -- name: insert_subscription :maybe
 -- fires: owe_scheduler_call_of_new
@@ -48,6 +48,7 @@ SELECT {columns} FROM subscriptions s JOIN messagesets ON messagesets.id = s.mes
 -- name: list_subscriptions :many
 -- reads
 -- page: created_at DESC, id DESC
+-- sized: metadata
 -- prepared: active, completed, process_status
 -- A page of subscriptions, newest first. The statuses 0 and 1 are both stored as 0: there is no
 -- live next send, or there is one. The rows of a page are found by keys, from indexes,
@@ -94,7 +95,7 @@ SELECT id FROM users WHERE id = %(id)s;
 -- name: lock_subscription :maybe
 -- Lock one subscription, as it is stored, before it is changed: it takes no step meanwhile.
 SELECT version, identity, messageset_id, next_sequence_number, initial_sequence_number, lang,
-       active, completed, schedule_id, process_status, metadata
+       active, completed, schedule_id, process_status, metadata::text AS metadata
   FROM subscriptions WHERE id = %(id)s FOR NO KEY UPDATE;
 
 -- name: update_subscription :exec

@@ -249,7 +249,7 @@ def _shown(entry: AuditEntry, *, is_open: bool = False, done: str | None = None)
             "is_open": is_open,
             "has_masked": entry.identity is not None
             or bool(_PERSONAL.get(entry.table_name or "", frozenset()) & set(_names(entry)))
-            or bool(entry.details),
+            or bool(entry.details.value),
             "beside": f"{PLACE}?{beside}" if entry.request_id else None,
             "done": done,
         },
@@ -261,7 +261,7 @@ def _names(entry: AuditEntry) -> list[str]:
 
     An entry may also have others, which must still be current if it is undone.
     """
-    before, after = entry.before or {}, entry.after or {}
+    before, after = entry.old_values, entry.new_values
     names = dict.fromkeys((*before, *after))
     if entry.operation != "update":
         return list(names)
@@ -270,7 +270,7 @@ def _names(entry: AuditEntry) -> list[str]:
 
 def _changed(entry: AuditEntry, *, is_open: bool) -> list[ChangedField]:
     masked = frozenset() if is_open else _PERSONAL.get(entry.table_name or "", frozenset())
-    before, after = entry.before or {}, entry.after or {}
+    before, after = entry.old_values, entry.new_values
     return [
         ChangedField(
             name=name,
@@ -285,7 +285,7 @@ def _details(entry: AuditEntry, *, is_open: bool) -> Sequence[tuple[str, str]]:
     """What a command says of itself. Numbers are of no person; texts and lists may be."""
     return [
         (name, _text(value, is_masked=not is_open and not isinstance(value, int | float)))
-        for name, value in entry.details.items()
+        for name, value in entry.details.value.items()
     ]
 
 

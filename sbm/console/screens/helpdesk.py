@@ -358,7 +358,8 @@ def _numbers(sought: str) -> list[str]:
 
 def _changes(story: Story, event: PersonEvent, *, is_shown: bool) -> list[FieldChange]:
     """What a change has changed; values that may be about the person are hidden."""
-    before, after = event.details.get("before") or {}, event.details.get("after") or {}
+    details = event.details.value
+    before, after = details.get("before") or {}, details.get("after") or {}
     found = []
     for name in sorted({*before, *after}):
         if name in ("updated_at", "updated_by", "joined_at", "joined_xid"):

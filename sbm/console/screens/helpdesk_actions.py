@@ -171,7 +171,7 @@ async def _propose_undo(
     subscription = await subscriptions.find(transaction, subscription_id=UUID(entry.row_id or ""))
     if subscription is None or subscription.identity != identity:
         raise NoSuchRow
-    after = entry.after or {}
+    after = entry.new_values
     now = {name: getattr(subscription, name) for name in after if name in wording.FIELDS}
     # The database says "in process" while a message is on its way; it stores "ready".
     has_changed = any(
@@ -194,8 +194,8 @@ def _moved_on(visit: Visit) -> str:
 
 
 def _sentences(visit: Visit, entry: AuditEntry) -> list[str]:
-    before: Mapping[str, Any] = entry.before or {}
-    after: Mapping[str, Any] = entry.after or {}
+    before: Mapping[str, Any] = entry.old_values
+    after: Mapping[str, Any] = entry.new_values
     told = []
     for name in after:
         if name in ("updated_at", "updated_by", "joined_at", "joined_xid"):

@@ -232,7 +232,7 @@ def count_of(place: MessagePlace, text: str | None) -> SmsCount | None:
 
 
 def _stored(message: Message | None) -> dict[str, str]:
-    metadata: Any = {} if message is None else message.metadata
+    metadata: Any = {} if message is None else message.metadata.value
     return {
         "text_content": "" if message is None else message.text_content or "",
         "metadata": json.dumps(metadata, ensure_ascii=False, indent=1) if metadata else "",

@@ -18,6 +18,8 @@ that says what the statement is for, and then the SQL::
 ``-- page: created_at DESC, id DESC``
     It lists pages in this order: ``sql/queries/page.sql`` is put around it. It selects the whole
     list. After a line ``-- shown:``, a second SELECT may say which columns of ``page`` are shown.
+``-- sized: metadata, text_content``
+    These columns of a page are texts that may be long: a portion of the page is limited by them.
 ``-- prepared: active, completed``
     Each session prepares it at its first use, so that it is planned once and not for each use. It
     is prepared for each value of the parameters that are named, if any: they are true, false or
@@ -68,14 +70,16 @@ _COMMENT = re.compile(r"\A(-- .*\n)+")
 _COLUMNS = "-- columns:\n"
 _SHOWN = "-- shown:\n"
 _WHOLE_PAGE = "SELECT * FROM page"
+# A page that ends before a row begins behind the row that shows whether others precede it.
+_BEYOND_PAGE = "GREATEST((SELECT count(*) FROM found) - %(limit)s::bigint, 0)"
 
 _HEADER_WORDS = frozenset(
-    {"reads", "fires", "page", "prepared", "indexed", "prompt", "long", "tells"}
+    {"reads", "fires", "page", "sized", "prepared", "indexed", "prompt", "long", "tells"}
 )
 
 _OPTIONAL = re.compile(r"^( *)\[(.+?)\]$", re.MULTILINE | re.DOTALL)
 PARAMETER = re.compile(r"%\((\w+)\)s")
-_WINDOW = re.compile(r"^-- window: (\w+)\n", re.MULTILINE)
+_FRAME_PART = re.compile(r"^-- (\w+: \w+)\n", re.MULTILINE)
 _PART = re.compile(r"^-- part: (\w+)\n", re.MULTILINE)
 _SLOT = re.compile(r"(?<!')\{([a-z]\w*)\}")
 
@@ -190,7 +194,11 @@ def _query(named: str, text: str, columns: str) -> Query:
         text = filled
     if "page" in said and returns != "many":
         raise ValueError("a page is :many")
-    key, windows = _page(said["page"], text) if "page" in said else ((), {"": text})
+    key, windows = (
+        _page(said["page"], _listed(said.get("sized", "")), text)
+        if "page" in said
+        else ((), {"": text})
+    )
 
     def made(window: str, **others: Query) -> Query:
         sql, parts = _parted(windows[window].strip())
@@ -249,7 +257,7 @@ def _parted(text: str) -> tuple[str, tuple[tuple[str, str | None], ...]]:
     return whole, tuple(parts)
 
 
-def _page(order: str, text: str) -> tuple[tuple[str, ...], dict[str, str]]:
+def _page(order: str, sized: tuple[str, ...], text: str) -> tuple[tuple[str, ...], dict[str, str]]:
     """The columns of the key, and the statement with ``page.sql`` around it, by its windows."""
     terms = order.split(", ")
     key = tuple(term.removesuffix(" DESC") for term in terms)
@@ -260,6 +268,7 @@ def _page(order: str, text: str) -> tuple[tuple[str, ...], dict[str, str]]:
         raise ValueError("the key of a page ends with id")
     wanted, _, shown = text.strip().removesuffix(";").partition(_SHOWN)
     slots = {
+        "size": " + ".join(f"COALESCE(octet_length({column}), 0)" for column in sized),
         "wanted": wanted.strip(),
         "shown": shown.strip() or _WHOLE_PAGE,
         "key": ", ".join(key),
@@ -270,12 +279,19 @@ def _page(order: str, text: str) -> tuple[tuple[str, ...], dict[str, str]]:
         "before": ">" if descending else "<",
     }
     page = (sql_directory() / "queries" / "page.sql").read_text(encoding="utf-8")
-    frame, *windows = _WINDOW.split(page)
+    frame, *others = _FRAME_PART.split(page)
+    parts = dict(zip(others[::2], others[1::2], strict=True))
 
     def filled(text: str, **more: str) -> str:
-        return _SLOT.sub(lambda slot: {**slots, **more}[slot[1]], text)
+        return _SLOT.sub(lambda slot: {**slots, **more}[slot[1]], text).strip()
 
+    result = filled(parts["result: sized" if sized else "result: whole"])
     return key, {
-        name: filled(frame, window=filled(window).strip())
-        for name, window in zip(windows[::2], windows[1::2], strict=True)
+        name: filled(
+            frame,
+            window=filled(parts[f"window: {name}"]),
+            beyond=_BEYOND_PAGE if name == "before" else "0",
+            result=result,
+        )
+        for name in ("first", "after", "before")
     }

@@ -1,6 +1,19 @@
-"""Text that PostgreSQL can store."""
+"""Values as PostgreSQL can store them."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from psycopg2.extras import Json
+
+from sbm.model.json_text import JsonText
+
+
+def json_parameter(value: Any) -> str | Json | None:
+    """JSON, as JsonText or parsed, as the parameter of a statement; None is no value."""
+    if value is None:
+        return None
+    return value.text if isinstance(value, JsonText) else Json(value)
 
 
 def storable(text: str) -> str:

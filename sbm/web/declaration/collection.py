@@ -73,7 +73,7 @@ class Collection:
     def list_methods(self) -> dict[str, Method]:
         """The methods of the list."""
         return {
-            "GET": self.resource.listing.method(self.endpoint.database.reactor),
+            "GET": self.resource.listing.method(self.endpoint),
             "POST": replying(self.create),
         }
 

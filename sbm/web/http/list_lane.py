@@ -23,8 +23,8 @@ MAX_WAITING = 100
 class ListLane:
     """Reads at most ``most`` lists at once, and of one user OF_USER; others wait for their turn.
 
-    A list has its place until its answer is written: to write a thousand rows takes longer than to
-    read them.
+    A list has its place until the rows are written as JSON: that takes longer than to read them. A
+    long list gives its place back after each portion.
     """
 
     _most: int
@@ -38,13 +38,17 @@ class ListLane:
 
     async def run(self, user: Hashable, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do the work of a list when it is the turn of this user; raises Busy if many wait."""
+        if self._waiting >= MAX_WAITING:
+            raise Busy("Too many lists are being read now; try again soon.")
+        return await self.go_on(user, work)
+
+    async def go_on(self, user: Hashable, work: Callable[[], Awaitable[Result]]) -> Result:
+        """Go on with a list whose answer has begun, when it is the turn of this user."""
         async with self._turn(user):
             return await work()
 
     @asynccontextmanager
     async def _turn(self, user: Hashable) -> AsyncIterator[None]:
-        if self._waiting >= MAX_WAITING:
-            raise Busy("Too many lists are being read now; try again soon.")
         own = self._of_user.setdefault(user, DeferredSemaphore(OF_USER))
         self._waiting += 1
         try:

@@ -145,7 +145,7 @@ class Deliveries:
 
     @app.route("/")
     async def counts(self, request: Request) -> bytes:
-        methods = {"GET": _COUNT_LIST.method(self.endpoint.database.reactor)}
+        methods = {"GET": _COUNT_LIST.method(self.endpoint)}
         return await self.endpoint.answer(request, _COUNT_OPTIONS, methods, needs=_NEEDS)
 
 
@@ -159,7 +159,7 @@ class UndeliveredPeople:
 
     @app.route("/")
     async def people(self, request: Request) -> bytes:
-        methods = {"GET": _PEOPLE_LIST.method(self.endpoint.database.reactor)}
+        methods = {"GET": _PEOPLE_LIST.method(self.endpoint)}
         return await self.endpoint.answer(request, _PEOPLE_OPTIONS, methods, needs=_NEEDS)
 
 

@@ -18,7 +18,7 @@ from sbm.model.ledger_entry import (
     LedgerEntry,
     LedgerFilter,
 )
-from sbm.model.paging import EndlessPage
+from sbm.model.paging import EndlessPage, PortionSize
 from sbm.model.user import PEOPLE_READ
 from sbm.operations import ledger as operation
 from sbm.store import ledger
@@ -182,12 +182,12 @@ _ORDER: Order[LedgerEntry] = Order(
 
 
 async def _list_page(
-    transaction: Transaction, *, limit: int, after: Any, **wanted: Any
+    transaction: Transaction, *, size: PortionSize, after: Any, **wanted: Any
 ) -> EndlessPage[LedgerEntry]:
     return await operation.list_page(
         transaction,
         wanted=LedgerFilter(**wanted),
-        limit=limit,
+        limit=size.rows,
         after=ledger.START if after is None else after,
     )
 
@@ -214,8 +214,7 @@ class Ledger:
 
     @app.route("/")
     async def rows(self, request: Request) -> bytes:
-        reactor = self.endpoint.database.reactor
-        method, answers = LISTING.method(reactor), None
+        method, answers = LISTING.method(self.endpoint), None
         told = request.args.get(b"format", [b""])[-1]
         if told == b"csv":
             method = InTransaction(work=self._first, reply=self._csv, only_reads=True, lane="list")

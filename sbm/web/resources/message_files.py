@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from sbm.model.content import BinaryContent, Message
+from sbm.model.content import BinaryContent, ListedMessage
 from sbm.model.instants import instant
 from sbm.store import binary_contents
 from sbm.store.postgres.transaction import Transaction
@@ -15,13 +15,13 @@ from sbm.web.http.api_request import ApiRequest
 Files = Mapping[int, BinaryContent]
 
 
-async def files_of(transaction: Transaction, found: Sequence[Message]) -> Files:
+async def files_of(transaction: Transaction, found: Sequence[ListedMessage]) -> Files:
     """The files of these messages, by id."""
     ids = {one.binary_content_id for one in found if one.binary_content_id is not None}
     return await binary_contents.find(transaction, ids=ids)
 
 
-def shown_with_file(request: ApiRequest, message: Message, files: Files) -> dict[str, Any]:
+def shown_with_file(request: ApiRequest, message: ListedMessage, files: Files) -> dict[str, Any]:
     """A message with its file, as clients see it."""
     file = files.get(message.binary_content_id) if message.binary_content_id else None
     return {

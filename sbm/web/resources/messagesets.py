@@ -7,7 +7,7 @@ from functools import partial
 from attrs import frozen
 from twisted.web.server import Request
 
-from sbm.model.content import CONTENT_TYPES, NEXT, Message, MessageSet, is_translation_policy
+from sbm.model.content import CONTENT_TYPES, NEXT, ListedMessage, MessageSet, is_translation_policy
 from sbm.model.instants import instant
 from sbm.model.user import CONTENT_EDIT
 from sbm.operations.content import change_messageset, create_messageset, delete_messageset
@@ -189,7 +189,7 @@ class MessageSets(Collection):
         return await self.endpoint.answer(request, _MESSAGES, {"GET": read})
 
     async def _with_messages(
-        self, request: ApiRequest, all_found: tuple[MessageSet, list[Message], Files]
+        self, request: ApiRequest, all_found: tuple[MessageSet, list[ListedMessage], Files]
     ) -> Reply:
         messageset, found, files = all_found
         messages = await written_in_slices(
@@ -210,12 +210,12 @@ class MessageSets(Collection):
                 "updated_at": instant(messageset.updated_at),
             }
         )
-        return Reply(json=b'%s,"messages":%s,%s' % (before[:-1], messages, after[1:]))
+        return Reply(json=b'%s,"messages":[%s],%s' % (before[:-1], messages, after[1:]))
 
 
 async def _find_with_messages(
     key: str, transaction: Transaction, _request: ApiRequest
-) -> tuple[MessageSet, list[Message], Files]:
+) -> tuple[MessageSet, list[ListedMessage], Files]:
     messageset_id = row_id(key)
     messageset = await messagesets.find(transaction, messageset_id=messageset_id)
     if messageset is None:

@@ -12,7 +12,7 @@ from twisted.web.server import Request
 
 from sbm.model.identity import canonical_uuid
 from sbm.model.instants import instant
-from sbm.model.paging import EndlessPage
+from sbm.model.paging import EndlessPage, PortionSize
 from sbm.model.timeline import PersonEvent, Plan, PlanClock
 from sbm.model.user import PEOPLE_READ
 from sbm.operations import people
@@ -25,7 +25,7 @@ from sbm.web.openapi.lists import INVALID_FILTER, NOT_FOUND, key
 from sbm.web.openapi.parts import Operation, PathItem, Section, answer_of
 from sbm.web.openapi.schemas import nullable, one_object, ref, said, schema
 from sbm.web.schema.json_schema import COUNT, FLAG, MOMENT, TEXT, URL, UUID
-from sbm.web.schema.pages import EndlessListing, Order
+from sbm.web.schema.pages import EndlessListing, EndlessPortion, Order
 
 _NEEDS = reading(PEOPLE_READ)
 
@@ -95,7 +95,7 @@ def shown_event(event: PersonEvent) -> dict[str, Any]:
         "by": event.actor,
         "reason": event.reason,
         "text": event.text,
-        "details": dict(event.details),
+        "details": event.details,
     }
 
 
@@ -138,6 +138,14 @@ _OPTIONS = OptionsInfo(
 )
 
 
+async def _list_portion(
+    transaction: Transaction, *, size: PortionSize, after: Any, identity: str
+) -> EndlessPage[PersonEvent]:
+    return await people.list_events(
+        transaction, identity=identity, limit=size.rows, most_bytes=size.bytes, after=after
+    )
+
+
 @frozen(eq=False, kw_only=True)
 class Timelines:
     """The stories of people; ``clock`` says when their next messages come."""
@@ -150,7 +158,7 @@ class Timelines:
         identity = canonical_uuid(identity) or identity
         listing: EndlessListing[PersonEvent] = EndlessListing(
             name=f"timeline of {identity}",
-            list_page=partial(people.list_events, identity=identity),
+            list_page=partial(_list_portion, identity=identity),
             shown=shown_event,
             order=_ORDER,
         )
@@ -168,21 +176,21 @@ class Timelines:
         listing: EndlessListing[PersonEvent],
         transaction: Transaction,
         request: ApiRequest,
-    ) -> tuple[Sequence[Plan] | None, EndlessPage[PersonEvent]]:
-        page = await listing.read(transaction, request)
+    ) -> tuple[Sequence[Plan] | None, EndlessPortion[PersonEvent]]:
+        portion = await listing.read(transaction, request)
         if request.query.get("cursor"):
-            return None, page
-        return await people.list_plans(transaction, identity=identity, clock=self.clock), page
+            return None, portion
+        return await people.list_plans(transaction, identity=identity, clock=self.clock), portion
 
     async def _reply(
         self,
         listing: EndlessListing[PersonEvent],
         request: ApiRequest,
-        found: tuple[Sequence[Plan] | None, EndlessPage[PersonEvent]],
+        found: tuple[Sequence[Plan] | None, EndlessPortion[PersonEvent]],
     ) -> Reply:
-        plans, page = found
+        plans, portion = found
         planned = None if plans is None else [shown_plan(plan) for plan in plans]
-        return await listing.reply(self.endpoint.database.reactor, request, page, planned=planned)
+        return await listing.reply(self.endpoint, request, portion, planned=planned)
 
 
 SECTION = Section(

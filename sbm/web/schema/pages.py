@@ -8,10 +8,6 @@ even if rows are made and deleted meanwhile, and a page costs the same at any of
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from base64 import b64decode, urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
@@ -24,11 +20,12 @@ from attrs import evolve, frozen
 from sbm.model.paging import EndlessPage, Page, PageRequest
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.api_request import ApiRequest
-from sbm.web.http.endpoint import InTransaction
+from sbm.web.http.endpoint import Endpoint, InTransaction
 from sbm.web.http.http_errors import Malformed
 from sbm.web.http.reply import Reply
-from sbm.web.http.wire import compact_json, written_in_slices
 from sbm.web.schema.filters import Filter, read_filters
+from sbm.web.schema.portions import FIRST, LongPage, size_after
+from sbm.web.schema.seals import INVALID, bound_to, is_old, sealed, unsealed
 
 MAX_LIMIT = 1000
 
@@ -36,14 +33,6 @@ MAX_LIMIT = 1000
 MAX_OFFSET = 2**62
 
 _NAMES = ("limit", "offset", "cursor")
-_LONGEST = 512
-_INVALID = "Invalid cursor: it was changed, or is one of another list."
-_SEAL_BYTES = 9
-# Each cursor has a direction and a key of two columns or more, or an offset, a count and an id.
-_FEWEST = 3
-
-# What is in a cursor of the service that this one replaces.
-_OLD_CURSOR = re.compile(rb"[opr]=[ -~]*")
 
 Row = TypeVar("Row")
 
@@ -79,6 +68,21 @@ NEWEST_FIRST: Order[Any] = Order(
 
 
 @frozen(kw_only=True)
+class _Portion(Generic[Row]):
+    """A portion of a page that is asked for.
+
+    ``window`` is the page, ``wanted`` are the parameters of the filters, ``first`` is its first row
+    (None: it has none), and ``count`` is how many rows it has up to here.
+    """
+
+    window: PageRequest
+    wanted: Mapping[str, Any]
+    first: Row | None
+    count: int
+    page: Page[Row]
+
+
+@frozen(kw_only=True)
 class Listing(Generic[Row]):
     """A list: its name, its filters, its order, and the functions that read and show its rows.
 
@@ -92,65 +96,89 @@ class Listing(Generic[Row]):
     order: Order[Row] = BY_ID
     filters: Sequence[Filter] = ()
 
-    def method(self, reactor: Any) -> InTransaction[Any]:
+    def method(self, endpoint: Endpoint) -> InTransaction[Any]:
         """The method that reads a page in a transaction, and writes it after that."""
         return InTransaction(
-            work=self._read,
-            reply=partial(self._reply, reactor),
-            only_reads=True,
-            lane="list",
+            work=self._read, reply=partial(self._reply, endpoint), only_reads=True, lane="list"
         )
 
-    async def _read(
-        self, transaction: Transaction, request: ApiRequest
-    ) -> tuple[PageRequest, Page[Row]]:
-        """The requested page; raises Invalid for its filters, Malformed for its cursor."""
+    async def _read(self, transaction: Transaction, request: ApiRequest) -> _Portion[Row]:
+        """The first portion; raises Invalid for its filters, Malformed for its cursor."""
         window = self._window(request)
         wanted = await read_filters(transaction, self.filters, request.query)
-        return window, await self.list_page(transaction, page=window, **wanted)
+        page = await self.list_page(transaction, page=evolve(window, portion=FIRST), **wanted)
+        first = page.rows[0] if page.rows else None
+        return _Portion(window=window, wanted=wanted, first=first, count=len(page.rows), page=page)
+
+    async def _read_after(self, transaction: Transaction, portion: _Portion[Row]) -> _Portion[Row]:
+        """The next portion. A page that ends before a row is read from its begin on, too."""
+        page = portion.page
+        window = PageRequest(
+            limit=page.rest,
+            key=tuple(self.order.read(self.order.written(page.rows[-1]))),
+            count=page.count,
+            portion=size_after(len(page.rows)),
+        )
+        page = await self.list_page(transaction, page=window, **portion.wanted)
+        return evolve(portion, count=portion.count + len(page.rows), page=page)
 
     async def _reply(
-        self, reactor: Any, request: ApiRequest, found: tuple[PageRequest, Page[Row]]
+        self, endpoint: Endpoint, request: ApiRequest, portion: _Portion[Row]
     ) -> Reply:
-        window, page = found
-        results = await written_in_slices(reactor, (self.shown(request, row) for row in page.rows))
-        following, preceding = self._neighbours(request, window, page)
-        head = compact_json({"count": page.count, "next": following, "previous": preceding})
-        return Reply(json=b'%s,"results":%s}' % (head[:-1], results))
+        return await LongPage(
+            endpoint=endpoint,
+            username=request.user.username,
+            first=portion,
+            read=self._read_after,
+            goes_on=lambda portion: bool(portion.page.rest and portion.page.rows),
+            shown=lambda portion: (self.shown(request, row) for row in portion.page.rows),
+            head={"count": portion.page.count, "previous": self._previous(request, portion)},
+            tail=lambda portion: {"next": self._next(request, portion)},
+        ).reply()
 
     def _window(self, request: ApiRequest) -> PageRequest:
         window = asked_for(request.query)
         cursor = request.query.get("cursor")
-        if not cursor or _is_old(cursor):
+        if not cursor or is_old(cursor):
             return window
         backwards, offset, count, *key = self._unsealed(cursor, request)
         if window.offset != offset:  # the client has changed the offset, and gets that page
             return window
         return evolve(window, key=tuple(key), backwards=backwards, count=count)
 
-    def _neighbours(
-        self, request: ApiRequest, window: PageRequest, page: Page[Row]
-    ) -> tuple[str | None, str | None]:
-        """The URLs of the next and the previous page."""
-        end = window.offset + len(page.rows)
-        start = max(window.offset - window.limit, 0)
-        if window.backwards:
-            has_next, has_previous = True, page.more
-        else:
-            has_next, has_previous = page.more, window.offset > 0 or window.key is not None
+    def _previous(self, request: ApiRequest, portion: _Portion[Row]) -> str | None:
+        """The URL of the previous page, if there is one, from the first portion of a page."""
+        window = portion.window
+        is_preceded = window.offset > 0 or window.key is not None
+        if not (portion.page.more if window.backwards else is_preceded):
+            return None
+        offset = max(window.offset - window.limit, 0)
+        return self._url(request, portion, offset, portion.first, backwards=True)
 
-        def url(offset: int, *, backwards: bool) -> str:
-            cursor = None
-            if page.rows:
-                edge = page.rows[0] if backwards else page.rows[-1]
-                key = self.order.written(edge)
-                cursor = self._sealed([backwards, offset, page.count, *key], request)
-            return _url(request, limit=window.limit, offset=offset, cursor=cursor)
+    def _next(self, request: ApiRequest, portion: _Portion[Row]) -> str | None:
+        """The URL of the next page, if there is one, from the last portion of a page."""
+        window = portion.window
+        if not (window.backwards or portion.page.more):
+            return None
+        rows = portion.page.rows
+        offset = window.offset + portion.count
+        return self._url(request, portion, offset, rows[-1] if rows else None, backwards=False)
 
-        return (
-            url(end, backwards=False) if has_next else None,
-            url(start, backwards=True) if has_previous else None,
-        )
+    def _url(
+        self,
+        request: ApiRequest,
+        portion: _Portion[Row],
+        offset: int,
+        edge: Row | None,
+        *,
+        backwards: bool,
+    ) -> str:
+        """The URL of the page beside a row; None: this page has no rows."""
+        cursor = None
+        if edge is not None:
+            contents = [backwards, offset, portion.page.count, *self.order.written(edge)]
+            cursor = self._sealed(contents, request)
+        return _url(request, limit=portion.window.limit, offset=offset, cursor=cursor)
 
     def _sealed(self, contents: list[Any], request: ApiRequest) -> str:
         return sealed(contents, self._bound(request))
@@ -161,56 +189,32 @@ class Listing(Generic[Row]):
         try:
             return [bool(backwards), _natural(offset), _natural(count), *self.order.read(key)]
         except (ValueError, TypeError, OverflowError, AttributeError):
-            raise Malformed(_INVALID, kind="cursor") from None
+            raise Malformed(INVALID, kind="cursor") from None
 
     def _bound(self, request: ApiRequest) -> list[Any]:
         return bound_to(self.name, self.filters, request)
 
 
-def bound_to(name: str, filters: Sequence[Filter], request: ApiRequest) -> list[Any]:
-    """What a cursor belongs to: a list and its filters."""
-    return [name, [[one.name, request.query.get(one.name) or None] for one in filters]]
+@frozen(kw_only=True)
+class EndlessPortion(Generic[Row]):
+    """A portion of a page: with it, ``count`` rows of at most ``limit`` have been read.
 
-
-def sealed(contents: list[Any], bound: list[Any]) -> str:
-    """A cursor with these contents, for the list and the filters in ``bound``."""
-    payload = json.dumps(contents, separators=(",", ":")).encode("ascii")
-    told = urlsafe_b64encode(_seal(payload, bound) + payload)
-    return told.decode("ascii").rstrip("=")
-
-
-def unsealed(cursor: str, bound: list[Any]) -> list[Any]:
-    """The contents of a cursor, as a list; raises Malformed."""
-    try:
-        if len(cursor) > _LONGEST:
-            raise ValueError("too long for a cursor")
-        told = urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        seal, payload = told[:_SEAL_BYTES], told[_SEAL_BYTES:]
-        if seal != _seal(payload, bound):
-            raise ValueError("not sealed for this list")
-        contents = json.loads(payload)
-        if not isinstance(contents, list) or len(contents) < _FEWEST:
-            raise ValueError("not the contents of a cursor")
-        return contents
-    except (ValueError, TypeError, RecursionError):
-        raise Malformed(_INVALID, kind="cursor") from None
-
-
-def _seal(payload: bytes, bound: list[Any]) -> bytes:
-    """A digest that belongs to a list and its filters, and to the rest of the cursor.
-
-    It is not a secret: it detects mistakes. A forged one shows no more than an offset does.
+    ``wanted`` are the parameters of the filters.
     """
-    told = json.dumps(bound).encode("ascii")
-    return hashlib.sha256(told + b"\n" + payload).digest()[:_SEAL_BYTES]
+
+    limit: int
+    wanted: Mapping[str, Any]
+    count: int
+    page: EndlessPage[Row]
 
 
 @frozen(kw_only=True)
 class EndlessListing(Generic[Row]):
     """A list that is too long to count its rows, or to go to an offset: it only goes on.
 
-    ``order`` is that of its key. ``list_page`` takes a transaction, and by name the ``limit``, the
-    key ``after`` which the page begins (None: at the beginning), and the parameters of the filters.
+    ``order`` is that of its key. ``list_page`` takes a transaction, and by name the ``size`` of the
+    portion, the key ``after`` which it begins (None: at the beginning), and the parameters of the
+    filters.
     """
 
     name: str
@@ -219,38 +223,67 @@ class EndlessListing(Generic[Row]):
     order: Order[Row]
     filters: Sequence[Filter] = ()
 
-    def method(self, reactor: Any) -> InTransaction[Any]:
+    def method(self, endpoint: Endpoint) -> InTransaction[Any]:
         """The method that reads a page in a transaction, and writes it after that."""
         return InTransaction(
-            work=self.read, reply=partial(self.reply, reactor), only_reads=True, lane="list"
+            work=self.read, reply=partial(self.reply, endpoint), only_reads=True, lane="list"
         )
 
-    async def read(self, transaction: Transaction, request: ApiRequest) -> EndlessPage[Row]:
-        """The requested page; raises Invalid for its filters, Malformed for its cursor."""
+    async def read(self, transaction: Transaction, request: ApiRequest) -> EndlessPortion[Row]:
+        """The first portion; raises Invalid for its filters, Malformed for its cursor."""
         cursor, key = request.query.get("cursor"), None
         if cursor:
             contents = unsealed(cursor, bound_to(self.name, self.filters, request))
             try:
                 key = self.order.read(contents[1:])
             except (ValueError, TypeError, OverflowError, AttributeError):
-                raise Malformed(_INVALID, kind="cursor") from None
+                raise Malformed(INVALID, kind="cursor") from None
         wanted = await read_filters(transaction, self.filters, request.query)
         limit = asked_for(request.query).limit
-        return await self.list_page(transaction, limit=limit, after=key, **wanted)
+        size = evolve(FIRST, rows=min(limit, FIRST.rows))
+        page = await self.list_page(transaction, size=size, after=key, **wanted)
+        return EndlessPortion(limit=limit, wanted=wanted, count=len(page.rows), page=page)
+
+    async def _read_after(
+        self, transaction: Transaction, portion: EndlessPortion[Row]
+    ) -> EndlessPortion[Row]:
+        rows = portion.page.rows
+        size = size_after(len(rows))
+        size = evolve(size, rows=min(size.rows, portion.limit - portion.count))
+        page = await self.list_page(
+            transaction,
+            size=size,
+            after=self.order.read(self.order.written(rows[-1])),
+            **portion.wanted,
+        )
+        return evolve(portion, count=portion.count + len(page.rows), page=page)
 
     async def reply(
-        self, reactor: Any, request: ApiRequest, page: EndlessPage[Row], **first: Any
+        self,
+        endpoint: Endpoint,
+        request: ApiRequest,
+        portion: EndlessPortion[Row],
+        **first: Any,
     ) -> Reply:
         """The page; ``first`` are members that come before the others."""
-        results = await written_in_slices(reactor, (self.shown(row) for row in page.rows))
-        following = None
-        if page.more:
-            contents = [False, *self.order.written(page.rows[-1])]
-            cursor = sealed(contents, bound_to(self.name, self.filters, request))
-            limit = asked_for(request.query).limit
-            following = _url(request, limit=limit, offset=0, cursor=cursor)
-        head = compact_json({**first, "next": following})
-        return Reply(json=b'%s,"results":%s}' % (head[:-1], results))
+        return await LongPage(
+            endpoint=endpoint,
+            username=request.user.username,
+            first=portion,
+            read=self._read_after,
+            goes_on=lambda portion: portion.page.more and portion.count < portion.limit,
+            shown=lambda portion: map(self.shown, portion.page.rows),
+            head=first,
+            tail=lambda portion: {"next": self._next(request, portion)},
+        ).reply()
+
+    def _next(self, request: ApiRequest, portion: EndlessPortion[Row]) -> str | None:
+        """The URL of the next page, if there is one, from the last portion of a page."""
+        if not portion.page.more:
+            return None
+        contents = [False, *self.order.written(portion.page.rows[-1])]
+        cursor = sealed(contents, bound_to(self.name, self.filters, request))
+        return _url(request, limit=portion.limit, offset=0, cursor=cursor)
 
 
 @frozen(kw_only=True)
@@ -299,15 +332,6 @@ def _url(request: ApiRequest, *, limit: int, offset: int, cursor: str | None) ->
         query.append(("cursor", cursor))
     query.sort(key=lambda pair: pair[0])
     return f"{request.url(request.path)}?{urlencode(query)}"
-
-
-def _is_old(cursor: str) -> bool:
-    """Whether this is a cursor of the replaced service: its clients begin at the first page."""
-    try:
-        contents = b64decode(cursor.encode("ascii"))
-    except ValueError:
-        return False
-    return _OLD_CURSOR.fullmatch(contents) is not None
 
 
 def _number(text: str | None) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from sbm.model.content_limits import ContentLimits
+from sbm.model.json_text import JsonText
 from sbm.model.metadata import metadata_problem
 from sbm.operations.drafts import Draft, Referenced
 from sbm.operations.refusals import SEVERAL, WrongValues
@@ -112,7 +113,9 @@ class ParsedBody:
 
 def _is_same(given: Any, stored: Any) -> bool:
     """Whether a value is the stored one, as JSON or as the text of a form."""
-    if isinstance(stored, str) or (isinstance(stored, int) and not isinstance(stored, bool)):
+    if isinstance(stored, JsonText):
+        stored = stored.value
+    elif isinstance(stored, str) or (isinstance(stored, int) and not isinstance(stored, bool)):
         return isinstance(given, (str, int)) and str(given).strip() == str(stored).strip()
     return type(given) is type(stored) and bool(given == stored)
 

@@ -1,0 +1,36 @@
+"""JSON as the database writes it: most of it is handed on, and never parsed."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import Any
+
+from attrs import frozen
+
+
+@frozen
+class JsonText:
+    """A JSON value as text; ``value`` parses it."""
+
+    text: str
+
+    @classmethod
+    def of(cls, given: Any) -> JsonText:
+        """The text of a value that was parsed; a JsonText is returned as it is."""
+        return given if isinstance(given, JsonText) else cls(json.dumps(given, ensure_ascii=False))
+
+    @cached_property
+    def value(self) -> Any:
+        """The value; it may be shared, and must not be changed."""
+        return json.loads(self.text)
+
+
+def json_text(given: JsonText | str) -> JsonText:
+    """The text, as a converter of a model's field."""
+    return given if isinstance(given, JsonText) else JsonText(given)
+
+
+def json_text_or_none(given: JsonText | str | None) -> JsonText | None:
+    """The text, or None for a column without a value."""
+    return None if given is None else json_text(given)
