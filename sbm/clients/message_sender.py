@@ -80,11 +80,11 @@ class MessageSender:
 
     _client: ServiceClient
 
-    async def post(self, outbound: dict[str, Any], *, begin: Callable[[], bool]) -> str:
-        """POST an outbound, if ``begin()`` still allows it at the last moment; returns its id.
+    async def post(self, outbound: bytes, *, begin: Callable[[], bool]) -> str:
+        """POST an outbound, which is JSON, if ``begin()`` still allows it at the last moment.
 
-        Raises Unavailable (surely not done; Faulty if this outbound may be the cause), Rejected
-        (this outbound is refused) or Unknown.
+        Returns its id. Raises Unavailable (surely not done; Faulty if this outbound may be the
+        cause), Rejected (this outbound is refused) or Unknown.
         """
         answer = await self._client.post("outbound", "", body=outbound, begin=begin)
         if 200 <= answer.status < 300:

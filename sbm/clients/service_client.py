@@ -240,7 +240,8 @@ class ServiceClient(Service):
     ) -> HttpResponse:
         """POST JSON, if ``begin()`` returns true at the moment when there is a connection.
 
-        Raises Unavailable if the request was surely not begun, else Unknown.
+        ``body`` is a value, or bytes that are JSON already. Raises Unavailable if the request
+        was surely not begun, else Unknown.
         """
         data = _json(body, begin or _always)
         return await self._counted("POST", self._url(path), data, most_bytes=_most_bytes(data))
@@ -351,9 +352,10 @@ def _encoded(query: tuple[tuple[str, str], ...]) -> str:
 
 
 def _json(body: Any, begin: Callable[[], bool]) -> PreparedBody:
-    # A lone surrogate cannot be encoded in UTF-8; its backslash form is an escape in JSON.
-    data = _to_json(body).encode("utf-8", "backslashreplace")
-    return PreparedBody(data=data, begin=begin)
+    if not isinstance(body, bytes):
+        # A lone surrogate cannot be encoded in UTF-8; its backslash form is an escape in JSON.
+        body = _to_json(body).encode("utf-8", "backslashreplace")
+    return PreparedBody(data=body, begin=begin)
 
 
 def _most_bytes(posted: PreparedBody) -> int:

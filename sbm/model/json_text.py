@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,18 @@ class JsonText:
     def value(self) -> Any:
         """The value; it may be shared, and must not be changed."""
         return json.loads(self.text)
+
+    def members_but(self, names: Iterable[str]) -> str:
+        """The members of an object, without its braces and without those that have these names.
+
+        It is empty for any other value. Only an object with such a name somewhere in it is parsed.
+        """
+        if not self.text.startswith("{"):
+            return ""
+        if not any(f'"{name}"' in self.text for name in names):
+            return self.text[1:-1]
+        kept = {name: value for name, value in self.value.items() if name not in names}
+        return json.dumps(kept, ensure_ascii=False)[1:-1]
 
 
 def json_text(given: JsonText | str) -> JsonText:

@@ -29,6 +29,8 @@ LANG_KEY = "sbm_lang"
 
 _LONGEST_LANG = 6
 
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 # So many characters of the reason of a network are kept.
 LONGEST_NACK_REASON = 200
 
@@ -57,49 +59,66 @@ class OwnOutbound:
     nack_reason: str | None = None
 
 
-def compose(send: Send, to_addr: str, media_url: str) -> dict[str, Any]:
+def compose(send: Send, to_addr: str, media_url: str) -> bytes:
     """The body of ``POST /outbound/`` for a send to which there is no objection.
 
-    The keys are in the order in which they are sent. ``media_url`` is the public URL of the media
-    folder, without a slash at its end.
+    ``media_url`` is the public URL of the media folder, without a slash at its end. What the
+    message says is written as JSON once for all of its sends.
     """
     recipient = send.recipient
     if recipient is None or recipient.message is None:
         raise ValueError(f"send {send.id} has no message")
-    outbound: dict[str, Any] = {
+    person = {
         "to_addr": to_addr,
         "to_identity": send.identity,
         "delivered": "false",
         "resend": "true" if send.kind == "resend" else "false",
-        "metadata": _metadata(send, recipient, recipient.message, media_url),
     }
+    added = _added(send, recipient, recipient.message, media_url)
+    # Ours come last, and the metadata of the message cannot override them.
+    members = [recipient.message.members_but(frozenset(added)), _members(added)]
+    outbound = [_members(person), b'"metadata":{%s}' % b",".join(filter(None, members))]
     if recipient.channel:
-        outbound["channel"] = recipient.channel
+        outbound.append(_members({"channel": recipient.channel}))
     if recipient.content_type == "text":
-        outbound["content"] = joined(send.prepend, recipient.message.text_content)
-    return outbound
+        outbound.append(b'"content":%s' % _content(send.prepend, recipient.message))
+    return b"{%s}" % b",".join(outbound)
 
 
-def _metadata(
+def _added(
     send: Send, recipient: Recipient, message: MessageToSend, media_url: str
 ) -> dict[str, Any]:
-    own = message.metadata if isinstance(message.metadata, dict) else {}
-    metadata = dict(own)
+    """What the metadata of an outbound have besides those of the message."""
+    added: dict[str, Any] = {}
     if message.file_name is not None:
         url = f"{media_url}/{quote(message.file_name)}"
         if recipient.content_type == "text":
-            metadata["image_url"] = url
+            added["image_url"] = url
         else:
-            metadata["voice_speech_url"] = [send.prepend, url] if send.prepend else [url]
-    # Ours come last, so that the metadata of the message cannot override them.
-    metadata[SEND_KEY] = str(send.id)
+            added["voice_speech_url"] = [send.prepend, url] if send.prepend else [url]
+    added[SEND_KEY] = str(send.id)
     if send.installation_id is not None:
-        metadata[INSTALLATION_KEY] = send.installation_id
-    metadata[SUBSCRIPTION_KEY] = str(send.subscription_id)
-    metadata[MESSAGESET_KEY] = recipient.messageset_id
-    metadata[NUMBER_KEY] = message.sequence_number
-    metadata[LANG_KEY] = recipient.lang
-    return metadata
+        added[INSTALLATION_KEY] = send.installation_id
+    added[SUBSCRIPTION_KEY] = str(send.subscription_id)
+    added[MESSAGESET_KEY] = recipient.messageset_id
+    added[NUMBER_KEY] = message.sequence_number
+    added[LANG_KEY] = recipient.lang
+    return added
+
+
+def _content(prepend: str | None, message: MessageToSend) -> bytes:
+    if not prepend:
+        return message.text_as_json
+    return _encoded(joined(prepend, message.text_content))
+
+
+def _members(values: dict[str, Any]) -> bytes:
+    return _encoded(values)[1:-1]
+
+
+def _encoded(value: Any) -> bytes:
+    # A lone surrogate cannot be encoded in UTF-8; its backslash form is an escape in JSON.
+    return _to_json(value).encode("utf-8", "backslashreplace")
 
 
 def own_outbound(row: Any) -> OwnOutbound | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import datetime, timedelta
-from functools import lru_cache
-from typing import Any, Literal
+from functools import cached_property, lru_cache
+from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from sbm.model.content_rules import (
     MAX_TEXT_LENGTH,
@@ -17,6 +18,7 @@ from sbm.model.content_rules import (
     content_problems,
     prepend_problems,
 )
+from sbm.model.json_text import JsonText, json_text
 
 SendKind = Literal["next", "resend"]
 Lane = Literal["single", "tick"]
@@ -46,12 +48,30 @@ class Trigger:
 
 @frozen(kw_only=True)
 class MessageToSend:
-    """The message of a send; ``file_name`` is its name below the media folder."""
+    """The message of many sends; ``file_name`` is its name below the media folder.
+
+    What it says is written as JSON once, and not for each send.
+    """
 
     sequence_number: int
     text_content: str | None
     file_name: str | None
-    metadata: Any
+    metadata: JsonText = field(converter=json_text)
+    _members: dict[frozenset[str], bytes] = field(factory=dict, init=False, eq=False, repr=False)
+
+    @cached_property
+    def text_as_json(self) -> bytes:
+        """The text, or the empty one."""
+        return json.dumps(self.text_content or "", ensure_ascii=False).encode()
+
+    def members_but(self, names: frozenset[str]) -> bytes:
+        """The members of the metadata as JSON, without braces; none with one of these names.
+
+        Metadata that is no object has no members.
+        """
+        if names not in self._members:
+            self._members[names] = self.metadata.members_but(names).encode()
+        return self._members[names]
 
 
 @frozen(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
@@ -60,7 +61,7 @@ async def preview(
     found = await _subscription(transaction, place.messageset.id, identity)
     send = _send(place, text, identity, found)
     settled = objection(send, max_text_length=rules.max_text_length)
-    composed = compose(send, "", rules.media_url)
+    composed = json.loads(compose(send, "", rules.media_url))
     metadata = composed["metadata"]
     return Preview(
         subscription=found,
@@ -116,7 +117,7 @@ def _send(place: MessagePlace, text: str | None, identity: str, found: Subscript
                 sequence_number=place.number,
                 text_content=text,
                 file_name=place.file_name(message),
-                metadata={} if message is None else message.metadata.value,
+                metadata="{}" if message is None else message.metadata,
             ),
         ),
         sequence_number=place.number,

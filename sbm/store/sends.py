@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from attrs import frozen
 from psycopg2.extras import Json
@@ -17,8 +15,6 @@ from sbm.model.send import (
     GivenBack,
     LiveSend,
     MessageToSend,
-    MissingContent,
-    Recipient,
     Send,
     SendResult,
     Settled,
@@ -28,6 +24,8 @@ from sbm.model.send import (
     UnreadableSend,
 )
 from sbm.store import resends
+from sbm.store.claimed_sends import claimed_send, content
+from sbm.store.postgres.rows import by_column
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.storable import storable
 from sbm.store.postgres.transaction import Transaction
@@ -73,14 +71,20 @@ async def claim(
     )
     if ids == NO_IDS and only is None:  # a claim of no parts shows what is wrong with all of them
         return []
-    return await transaction.many(
+    claimed = await transaction.many(
         QUERIES.claim_due_sends,
-        partial(_send, owner),
+        by_column,
         ids=ids,
         owner=owner,
         lease=lease,
         content_settle=content_settle,
     )
+    versions = {row["version_id"] for row in claimed} - {None}
+    contents: dict[int, MessageToSend] = {}
+    if versions:
+        found = await transaction.many(QUERIES.find_contents, content, ids=list(versions))
+        contents = dict(found)
+    return [claimed_send(owner, contents, **row) for row in claimed]
 
 
 async def lock_due(
@@ -337,57 +341,3 @@ def _trigger(*, send_id: uuid.UUID | None, reason: str | None) -> Trigger:
 
 def _double(*, send_id: uuid.UUID, outbound_id: str) -> tuple[uuid.UUID, str]:
     return send_id, outbound_id
-
-
-def _send(owner: uuid.UUID, *, subscribed: bool, answers: list[str], **columns: Any) -> Send:
-    content = {name: columns.pop(name) for name in _CONTENT_COLUMNS}
-    claimed_number = columns.pop("claimed_number")
-    return Send(
-        owner=owner,
-        recipient=recipient(**content) if subscribed else None,
-        answers=tuple(answers),
-        sequence_number=claimed_number,
-        **columns,
-    )
-
-
-def recipient(
-    *,
-    active: bool,
-    completed: bool,
-    process_status: int,
-    lang: str,
-    messageset_id: int,
-    short_name: str,
-    content_type: Literal["text", "audio"],
-    channel: str | None,
-    lack: MissingContent | None,
-    sequence_number: int | None,
-    text_content: str | None,
-    file_name: str | None,
-    metadata: Any,
-) -> Recipient:
-    """A subscription with the message that is next, of the columns of a claim."""
-    message = None
-    if sequence_number is not None:
-        message = MessageToSend(
-            sequence_number=sequence_number,
-            text_content=text_content,
-            file_name=file_name,
-            metadata=metadata,
-        )
-    return Recipient(
-        active=active,
-        completed=completed,
-        process_status=process_status,
-        lang=lang,
-        messageset_id=messageset_id,
-        messageset=short_name,
-        content_type=content_type,
-        channel=channel,
-        message=message,
-        lack=lack,
-    )
-
-
-_CONTENT_COLUMNS = tuple(inspect.signature(recipient).parameters)

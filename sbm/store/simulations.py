@@ -13,7 +13,7 @@ from psycopg2.extras import Json
 
 from sbm.model.hold import HoldReason
 from sbm.model.ids import BEFORE_ALL
-from sbm.model.send import Send
+from sbm.model.send import MessageToSend, Send
 from sbm.model.simulation import (
     KEPT,
     LastTick,
@@ -23,9 +23,9 @@ from sbm.model.simulation import (
     SendingRate,
     SetPosition,
 )
+from sbm.store.claimed_sends import recipient
 from sbm.store.postgres.statements import load
 from sbm.store.postgres.transaction import Transaction
-from sbm.store.sends import recipient
 
 QUERIES = load("simulations")
 
@@ -339,10 +339,22 @@ def _content(
     of_lang: str,
     next_sequence_number: int,
     claimed_number: int | None,
-    version_id: int | None,  # noqa: ARG001
+    version_id: int | None,
+    sequence_number: int | None,
+    text_content: str | None,
+    file_name: str | None,
     finishes: bool,
-    **content: Any,
+    **own: Any,
 ) -> PositionContent:
+    message = None
+    if version_id is not None:
+        assert sequence_number is not None
+        message = MessageToSend(
+            sequence_number=sequence_number,
+            text_content=text_content,
+            file_name=file_name,
+            metadata="{}",  # does not decide what happens
+        )
     return PositionContent(
         position=SetPosition(of_set, of_lang, next_sequence_number),
         send=Send(
@@ -357,7 +369,9 @@ def _content(
             subscription_id=_NONE,
             identity="",
             prepend=None,
-            recipient=recipient(active=True, completed=False, process_status=0, **content),
+            recipient=recipient(
+                active=True, completed=False, process_status=0, message=message, **own
+            ),
             sequence_number=claimed_number,
         ),
         finishes=finishes,

@@ -147,8 +147,7 @@ CASE WHEN is_settled THEN 'the Message Sender had the message of this tick alrea
 which.messageset_id, s.next_sequence_number,
            CASE WHEN due.kind = 'next' THEN COALESCE(m.lang, s.lang)
                 ELSE which.lang END AS lang, ms.short_name, ms.content_type,
-           ms.channel, m.sequence_number, m.text_content, m.metadata, m.version_id,
-           b.content AS file_name,
+           ms.channel, m.sequence_number, m.version_id,
            CASE WHEN due.kind = 'resend' THEN due.sequence_number
                 ELSE COALESCE(m.sequence_number, place.number) END AS claimed_number,
            CASE WHEN due.kind = 'next' AND m.id IS NULL
@@ -176,7 +175,6 @@ LEFT JOIN messagesets ms ON ms.id = which.messageset_id
       LEFT JOIN LATERAL (
            SELECT * FROM messages WHERE id = COALESCE(exact.message_id, place.message_id)
            OFFSET 0) m ON true
-      LEFT JOIN binary_contents b ON b.id = m.binary_content_id
 
 -- part: prepend
 -- The prepend of the next send to the subscription s, and the JSON type of one that is not a text.

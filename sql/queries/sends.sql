@@ -71,7 +71,8 @@ SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
 -- fires: date_moments, sends_queue_again
 -- prepared
 -- indexed
--- Lease these sends, which are locked, and return all data for their delivery. The claimed set,
+-- Lease these sends, which are locked, and return all data for their delivery, except what their
+-- messages say: many have the same, so find_contents reads that by its version. The claimed set,
 -- numbers, language and prepend are stored: a step is compared with them later; so is the version
 -- of the message, which the ledger names. A resend has the message that was fixed for it, in the set
 -- and language of that message. The look-up is done only for these rows. A send that is in the wrong
@@ -143,10 +144,16 @@ RETURNING sends.id, sends.kind, sends.lane, sends.queue_schedule_id AS schedule_
           work.max_rate, work.leaves_for, work.is_too_old, sends.attempt, sends.faults,
           sends.subscription_id, sends.identity, sends.answers, work.subscribed, work.active,
           work.completed, work.process_status, work.messageset_id, work.short_name,
-          work.content_type, work.channel, work.lang, work.sequence_number, work.text_content,
-          work.metadata, work.file_name, work.prepend, work.odd_prepend, work.lack,
-          work.claimed_number,
+          work.content_type, work.channel, work.lang, work.sequence_number, work.version_id,
+          work.prepend, work.odd_prepend, work.lack, work.claimed_number,
           (SELECT id::text FROM installation) AS installation_id;
+
+-- name: find_contents :many
+-- reads
+-- prepared
+-- What these versions of messages say, each once, however many sends there are of it.
+SELECT id, sequence_number, text_content, file_name, metadata::text AS metadata
+  FROM message_versions WHERE id = ANY(%(ids)s::bigint[]);
 
 -- name: give_back_strays :exec
 -- fires: date_moments, sends_queue_again

@@ -92,13 +92,14 @@ SELECT n, id, identity
 -- name: find_contents :many
 -- reads
 -- What is sent to a subscription in each of these positions, and whether its set ends with that.
-SELECT {content}, s.messageset_id AS of_set, s.lang AS of_lang, NOT ({has_more}) AS finishes
+SELECT {content}, m.text_content, b.content AS file_name, s.messageset_id AS of_set, s.lang AS of_lang, NOT ({has_more}) AS finishes
   FROM jsonb_to_recordset(%(positions)s)
     AS s (messageset_id integer, lang text, next_sequence_number integer)
  CROSS JOIN (SELECT 'next' AS kind, NULL::integer AS message_id, NULL::integer AS sequence_number,
                     now() AS owed_at) due
  CROSS JOIN LATERAL (SELECT s.messageset_id, s.lang) which
 {content_of_due}
+  LEFT JOIN binary_contents b ON b.id = m.binary_content_id
  CROSS JOIN LATERAL (SELECT COALESCE(m.sequence_number, place.number) AS sequence_number) settled;
 
 -- name: count_members_who_stay :many

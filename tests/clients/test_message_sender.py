@@ -19,7 +19,7 @@ from sbm.settings.endpoints import ServiceAddress
 from tests.clients.far import Far, answer, reactor
 from tests.clients.test_service_client import TIMEOUT, yes
 
-OUTBOUND = {"to_addr": "+27820001001", "to_identity": "i", "content": "two ☃"}
+OUTBOUND = '{"to_addr":"+27820001001","to_identity":"i","content":"two ☃"}'.encode()
 
 
 async def post(client: ServiceClient) -> str:
@@ -35,9 +35,7 @@ async def test_the_request_is_the_outbound_and_nothing_else(
     (request,) = far.requests
     assert (request.method, request.target) == ("POST", "/api/v1/outbound/")
     assert request.headers["authorization"] == "Token the-token"
-    assert request.body == (
-        '{"to_addr":"+27820001001","to_identity":"i","content":"two ☃"}'.encode()
-    )
+    assert request.body == OUTBOUND
 
 
 @ensureDeferred

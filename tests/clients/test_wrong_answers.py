@@ -33,7 +33,7 @@ async def pages(client: ServiceClient) -> None:
 CALLS: dict[str, tuple[Callable[[ServiceClient], Awaitable[object]], bool]] = {
     "look up an address": (lambda far: IdentityStore(client=far).address_of("i"), False),
     "post an outbound": (
-        lambda far: MessageSender(client=far).post({}, begin=lambda: True),
+        lambda far: MessageSender(client=far).post(b"{}", begin=lambda: True),
         True,
     ),
     "look for outbounds": (

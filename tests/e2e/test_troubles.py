@@ -271,7 +271,7 @@ async def test_the_claims_of_a_daemon_that_died_are_taken_over_and_sent_once(
     database.stopService()
     # Half of what it had claimed it had posted.
     for send in dead[::2]:
-        outbound = compose(send, "+27820000000", "http://media")
+        outbound = json.loads(compose(send, "+27820000000", "http://media"))
         seed.sender.store(NewOutbound(**outbound | {"delivered": False, "resend": False}))
     seed.start(**QUICK)
     await seed.settled()

@@ -7,11 +7,12 @@ from uuid import UUID, uuid4
 
 from attrs import evolve
 
+from sbm.model.json_text import JsonText
 from sbm.model.send import MessageToSend, Recipient, Send
 
 SEND_ID = UUID("0b0b0b0b-0000-4000-8000-000000000001")
 
-MESSAGE = MessageToSend(sequence_number=1, text_content="one", file_name=None, metadata={})
+MESSAGE = MessageToSend(sequence_number=1, text_content="one", file_name=None, metadata="{}")
 RECIPIENT = Recipient(
     active=True,
     completed=False,
@@ -33,7 +34,10 @@ def a_send(
     **recipient: Any,
 ) -> Send:
     """A send of a text, but for what is said of its message, of itself and of its recipient."""
-    carried = evolve(MESSAGE, **(message or {})) if carries else None
+    told = dict(message or {})
+    if "metadata" in told:
+        told["metadata"] = JsonText.of(told["metadata"])
+    carried = evolve(MESSAGE, **told) if carries else None
     made = Send(
         id=SEND_ID,
         kind="next",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
@@ -31,7 +32,8 @@ AUDIO: Any = {"content_type": "audio", "message": {"text_content": None, "file_n
 
 def composed(**difference: Any) -> dict[str, Any]:
     difference["send"] = OWN | difference.get("send", {})
-    return compose(a_send(**difference), "+27820001001", MEDIA)
+    outbound: dict[str, Any] = json.loads(compose(a_send(**difference), "+27820001001", MEDIA))
+    return outbound
 
 
 def test_a_text_is_the_whole_outbound_with_its_keys_in_the_order_of_the_wire() -> None:

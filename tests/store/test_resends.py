@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 from functools import partial
@@ -78,7 +79,7 @@ async def test_the_last_message_is_resent_and_moves_nothing(
     assert send.recipient is not None
     assert send.recipient.message is not None
     assert send.recipient.message.sequence_number == expected
-    outbound = compose(send, "+27820001001", "http://x/media")
+    outbound = json.loads(compose(send, "+27820001001", "http://x/media"))
     assert (outbound["resend"], outbound["content"]) == ("true", f"pregnancy {expected} eng_ZA")
     await settle(database, send, SENT)
     assert direct.subscription(mother) == before

@@ -94,7 +94,7 @@ async def test_a_claim_brings_all_that_delivery_needs(database: Database, direct
     )
     assert recipient.message.text_content == "Hello"
     assert recipient.message.file_name == "a.png"
-    assert recipient.message.metadata == {"k": "v"}
+    assert recipient.message.metadata.value == {"k": "v"}
 
 
 @pytest.mark.parametrize(

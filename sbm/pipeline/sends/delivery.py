@@ -137,7 +137,7 @@ class Delivery(Service):
             return to_addr
         return await self._post(held, compose(send, to_addr, self._media_url))
 
-    async def _post(self, held: ClaimedSend, outbound: dict[str, Any]) -> SendResult:
+    async def _post(self, held: ClaimedSend, outbound: bytes) -> SendResult:
         send = held.send
         if send.recipient is not None and send.recipient.messageset_id in self._dry_runs:
             return Settled(outcome="dry-run", stage="post")
@@ -156,7 +156,7 @@ class Delivery(Service):
             raise CancelledError
         await self._pacer.turn(send)
 
-    async def _try_to_post(self, held: ClaimedSend, outbound: dict[str, Any]) -> SendResult | None:
+    async def _try_to_post(self, held: ClaimedSend, outbound: bytes) -> SendResult | None:
         """The result of a POST, if one could begin; None: it has to wait for another moment."""
         send, blame = held.send, self._blames.message_sender
         breaker = blame.breaker

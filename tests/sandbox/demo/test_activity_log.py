@@ -28,7 +28,7 @@ SENT = Settled(outcome="sent", stage="post", outbound_id="o")
 
 def send(number: int, *, text: str | None = "Hello", file_name: str | None = None) -> Send:
     message = MessageToSend(
-        sequence_number=number, text_content=text, file_name=file_name, metadata={}
+        sequence_number=number, text_content=text, file_name=file_name, metadata="{}"
     )
     return Send(
         id=UUID("00000000-0000-4000-8000-000000000001"),

@@ -157,7 +157,7 @@ async def test_a_send_goes_its_whole_way_under_odd_settings(
     assert send.recipient is not None
     assert send.recipient.message is not None
     assert send.recipient.message.text_content == "☃ \\' é"
-    assert send.recipient.message.metadata == {"a": "\\d ☃"}
+    assert send.recipient.message.metadata.value == {"a": "\\d ☃"}
     sent = Settled(outcome="sent", stage="post", outbound_id="1", reason="☃\\n")
     await database.transact(sends.settle, results=[(send, sent)])
     assert direct.subscription(subscription)["next_sequence_number"] == 2
