@@ -29,7 +29,8 @@ class PageRequest:
     that were inserted or deleted meanwhile change nothing about that. ``count`` is the number of
     rows that was counted before; None means that they are counted now.
 
-    With a ``portion``, only the first rows of the page are read.
+    With a ``portion``, only the first rows of the page are read; ``until`` is the key of its last
+    row, when the others are.
     """
 
     limit: int
@@ -38,6 +39,7 @@ class PageRequest:
     backwards: bool = False
     count: int | None = None
     portion: PortionSize | None = None
+    until: tuple[Any, ...] | None = None
 
 
 @frozen(kw_only=True)
@@ -45,13 +47,15 @@ class Page(Generic[Row]):
     """The rows of a page, in the order of the list; ``count`` is the size of the whole list.
 
     ``more`` says whether the list continues beyond the page, in the direction of the request.
-    ``rest`` is how many rows of the page follow after this portion of it.
+    ``rest`` is how many rows of the page follow after this portion of it, and ``end`` has the
+    columns of the key of its last row; None if it has no rows, or if it was read as a whole.
     """
 
     rows: list[Row]
     count: int
     more: bool
     rest: int = 0
+    end: Any = None
 
 
 @frozen(kw_only=True)

@@ -7,6 +7,7 @@ Such a statement answers at least one row: with the count alone if nothing was f
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from sbm.model.paging import Page, PageRequest
@@ -27,22 +28,31 @@ async def read_page(
 
     def counted(
         count: int, found: int, *, bytes_before: int | None = None, **columns: Any
-    ) -> tuple[int, int, Value | None]:
+    ) -> tuple[int, int, SimpleNamespace, Value | None]:
         del bytes_before
-        return count, found, None if columns["id"] is None else make(**columns)
+        end = SimpleNamespace(**{name: columns.pop(f"end_{name}") for name in query.page})
+        return count, found, end, None if columns["id"] is None else make(**columns)
 
     rows = await transaction.many(at(page, query), counted, **filters, **parameters(page, query))
     values = [value for *_, value in rows if value is not None]
-    count, found, _ = rows[0]
-    rest = min(found, page.limit) - len(values)
-    return Page(rows=values, count=count, more=found > page.limit, rest=rest)
+    count, found, end, _ = rows[0]
+    return Page(
+        rows=values,
+        count=count,
+        more=found > page.limit,
+        rest=min(found, page.limit) - len(values),
+        end=None if end.id is None else end,
+    )
 
 
 def at(page: PageRequest, query: Query) -> Query:
     """The statement that lists the page in this window."""
     if page.key is None:
         return query
-    window = query.before if page.backwards else query.after
+    if page.until is not None:
+        window = query.between
+    else:
+        window = query.before if page.backwards else query.after
     assert window is not None
     return window
 
@@ -55,4 +65,7 @@ def parameters(page: PageRequest, query: Query) -> dict[str, Any]:
     if page.key is None:
         return parameters
     key = {f"from_{column}": value for column, value in zip(query.page, page.key, strict=True)}
+    if page.until is not None:
+        names = (f"until_{column}" for column in query.page)
+        key |= dict(zip(names, page.until, strict=True))
     return parameters | key | {"offset": 0}

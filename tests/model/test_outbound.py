@@ -8,9 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sbm.model.json_text import JsonText
 from sbm.model.outbound import SEND_KEY, OwnOutbound, compose, own_outbound
 from sbm.model.send import Send
 from tests.model.sends import SEND_ID, a_send
@@ -115,6 +117,27 @@ def test_nothing_overrides_the_key_or_the_address_of_the_file() -> None:
     metadata = composed(message={"metadata": own, "file_name": "1.png"})["metadata"]
     assert metadata == {"k": 1, "image_url": f"{MEDIA}/1.png"} | KEY
     assert own[SEND_KEY] == "mine", "the message itself was changed"
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 2000 + "]" * 2000, "1.10", '"\\u0001 ☃"'])
+def test_metadata_go_out_as_they_are_stored(value: str) -> None:
+    metadata = JsonText(f'{{"a": {value}}}')
+    body = compose(a_send(message={"metadata": metadata}, send=OWN), "+27", MEDIA).decode()
+    assert f'"metadata":{{"a": {value},"sbm_send_id":"' in body
+
+
+def test_what_a_message_says_is_written_once_for_all_of_its_sends() -> None:
+    metadata = JsonText('{"a": 1, "image_url": "x"}')
+    sends = [a_send(message={"metadata": metadata}, send=OWN) for _ in range(2)]
+    (first, second) = (evolve(one, recipient=sends[0].recipient) for one in sends)
+    assert first.recipient is not None
+    message = first.recipient.message
+    assert message is not None
+    assert json.loads(compose(first, "+27", MEDIA))["metadata"]["image_url"] == "x"
+    text, members = message.text_as_json, message.members_but(frozenset({SEND_KEY}))
+    assert message.text_as_json is text
+    assert message.members_but(frozenset({SEND_KEY})) is members
+    assert compose(second, "+27", MEDIA)
 
 
 @given(metadata=st.none() | st.text() | st.integers() | st.lists(st.integers()) | st.booleans())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -65,9 +66,9 @@ class Service:
     async def address_of(self, identity: str) -> str:
         return str(await self._answer(identity))
 
-    async def post(self, outbound: dict[str, Any], *, begin: Callable[[], bool]) -> str:
+    async def post(self, outbound: bytes, *, begin: Callable[[], bool]) -> str:
         self.begin = begin
-        return str(await self._answer(outbound))
+        return str(await self._answer(json.loads(outbound)))
 
     async def is_well(self, *, but: str = "") -> bool:
         self.checks += 1

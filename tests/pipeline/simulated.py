@@ -7,6 +7,7 @@ counted, not drawn, so that what was found once is found again.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -169,8 +170,8 @@ class SimulatedServices:
             raise Unavailable("the Identity Store is away")
         return "+27820001001"
 
-    async def post(self, outbound: dict[str, Any], *, begin: Callable[[], bool]) -> str:
-        request = Request(self.daemon, self.world.receiver, outbound, begin)
+    async def post(self, outbound: bytes, *, begin: Callable[[], bool]) -> str:
+        request = Request(self.daemon, self.world.receiver, json.loads(outbound), begin)
         self.world.receiver.requests.append(request)
         return await request.wait()
 

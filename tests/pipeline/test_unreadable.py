@@ -22,21 +22,22 @@ from tests.pipeline.scheduler.test_outbox import Outbox
 from tests.pipeline.scheduler.test_outbox import here as here
 from tests.pipeline.sends import test_claimer, test_reconciler
 from tests.pipeline.tasks.test_requests import asked, worker
-from tests.unreadable import BYTES, JSON, allow_bytes, put, refuse
+from tests.unreadable import BYTES, HUGE_NUMBER, allow_bytes, put, refuse
 
 GOOD = 9
 
-WAYS = (*JSON, "no text", "no text in a prepend", "a rule of the server")
+WAYS = ("no text", "no text in metadata", "no text in a prepend", "a rule of the server")
 
 
 def spoil(direct: Arranged, way: str, subscription: UUID) -> None:
     """Let the message, the set or the send of this subscription be unreadable."""
     messageset = direct.subscription(subscription)["messageset_id"]
     allow_bytes(direct)
-    if way in JSON:
-        put(direct, "messages", "metadata", JSON[way], messageset_id=messageset)
-    elif way == "no text":
+    if way == "no text":
         put(direct, "messages", "text_content", BYTES, messageset_id=messageset)
+    elif way == "no text in metadata":
+        metadata = f"jsonb_build_object('a', {BYTES})"
+        put(direct, "messages", "metadata", metadata, messageset_id=messageset)
     elif way == "no text in a prepend":
         prepend = f"jsonb_build_object('prepend_next_delivery', {BYTES})"
         put(direct, "subscriptions", "metadata", prepend, id=subscription)
@@ -105,7 +106,7 @@ async def test_all_sends_of_a_message_that_cannot_be_read_end_as_failed(claims: 
         " (SELECT messageset_id FROM subscriptions WHERE id = %s)",
         bad,
     )
-    spoil(claims.direct, "deep nesting", bad)
+    spoil(claims.direct, "no text", bad)
     assert await claims.claimer.claim() == GOOD + 1
     assert claims.begun.held == []
     assert len(claims.direct.ledger()) == GOOD + 1
@@ -114,11 +115,11 @@ async def test_all_sends_of_a_message_that_cannot_be_read_end_as_failed(claims: 
 @ensureDeferred
 async def test_when_it_is_mended_it_can_be_requeued(claims: Claims) -> None:
     bad = await claims.owe_all()
-    spoil(claims.direct, "a huge number", bad)
+    spoil(claims.direct, "no text", bad)
     while await claims.claimer.claim():
         pass
     claims.let_go(GOOD)
-    claims.direct.rows("DELETE FROM sends; UPDATE messages SET metadata = '{}'")
+    claims.direct.rows("DELETE FROM sends; UPDATE messages SET text_content = 'mended'")
     last: int = claims.direct.value("SELECT max(id) FROM failed_tasks")
     done = await claims.database.transact(failed_tasks.requeue, up_to=last, limit=10)
     assert (done.taken, done.owed) == (1, 1)
@@ -140,7 +141,7 @@ async def test_a_send_that_can_neither_be_read_nor_ended_holds_up_no_other(claim
 @pytest.mark.parametrize(
     ("spoiled", "error"),
     [
-        ("ALTER TABLE binary_contents RENAME TO elsewhere", psycopg2.ProgrammingError),
+        ("ALTER TABLE message_versions RENAME TO elsewhere", psycopg2.ProgrammingError),
         (
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
             " $$ BEGIN RAISE 'not today'; END $$; CREATE TRIGGER refuse BEFORE UPDATE ON sends"
@@ -170,7 +171,7 @@ async def test_a_part_that_was_claimed_before_the_database_was_lost_is_given_bac
     claims.direct.rows(
         "UPDATE sends SET due_at = due_at - interval '1 minute' WHERE subscription_id <> %s", bad
     )
-    spoil(claims.direct, "a huge number", bad)
+    spoil(claims.direct, "no text", bad)
 
     async def lose(_: Any, **__: Any) -> bool:
         claims.line.is_cut = True
@@ -366,7 +367,7 @@ async def test_a_task_that_cannot_be_read_ends_as_failed_and_holds_up_no_other(
         "INSERT INTO tasks (kind, requested_at)"
         " VALUES ('requeue-failed-tasks', now() - interval '1 hour')"
     )
-    put(direct, "tasks", "wanted", JSON["a huge number"], kind="requeue-failed-tasks")
+    put(direct, "tasks", "wanted", HUGE_NUMBER, kind="requeue-failed-tasks")
     await asked(database, "requeue-failed-tasks", up_to=1)
     doing, _ = worker(database)
     while await doing.one_pass():

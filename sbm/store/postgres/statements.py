@@ -70,7 +70,8 @@ _COMMENT = re.compile(r"\A(-- .*\n)+")
 _COLUMNS = "-- columns:\n"
 _SHOWN = "-- shown:\n"
 _WHOLE_PAGE = "SELECT * FROM page"
-# A page that ends before a row begins behind the row that shows whether others precede it.
+_END = "(SELECT {column} FROM ending) AS end_{column}"
+# How many rows were found beyond the page: one, or none.
 _BEYOND_PAGE = "GREATEST((SELECT count(*) FROM found) - %(limit)s::bigint, 0)"
 
 _HEADER_WORDS = frozenset(
@@ -91,7 +92,8 @@ class Query:
     ``sql`` has all its optional conditions; ``given`` leaves out those whose parameters are null.
     ``reads``: a transaction of only such statements has nothing to commit. ``fires`` are the names
     of triggers. ``page`` are the columns of the key by which it lists pages, if it does: then it
-    lists the first page, ``after`` lists the page after a key, and ``before`` the page before it.
+    lists the first page, ``after`` lists the page after a key, ``before`` the page before it, and
+    ``between`` the rows after a key up to another.
     ``prepared_for`` are the parameters whose values are written out. ``is_indexed``: it is planned
     without sequential scans.
     """
@@ -109,6 +111,7 @@ class Query:
     is_long: bool = False
     tells_transaction: bool = False
     after: Query | None = field(default=None, repr=False)
+    between: Query | None = field(default=None, repr=False)
     before: Query | None = field(default=None, repr=False)
     # Fixed texts and optional conditions in turn, and the parameter of each condition.
     _parts: tuple[tuple[str, str | None], ...] = field(default=(), repr=False)
@@ -221,7 +224,7 @@ def _query(named: str, text: str, columns: str) -> Query:
 
     if not key:
         return made("")
-    return made("first", after=made("after"), before=made("before"))
+    return made("first", after=made("after"), between=made("between"), before=made("before"))
 
 
 def _header(text: str) -> tuple[dict[str, str], str]:
@@ -272,6 +275,8 @@ def _page(order: str, sized: tuple[str, ...], text: str) -> tuple[tuple[str, ...
         "wanted": wanted.strip(),
         "shown": shown.strip() or _WHOLE_PAGE,
         "key": ", ".join(key),
+        "ends": ", ".join(_END.format(column=column) for column in key),
+        "until": ", ".join(f"%(until_{column})s" for column in key),
         "from": ", ".join(f"%(from_{column})s" for column in key),
         "order": order,
         "reversed": ", ".join(key if descending else (f"{column} DESC" for column in key)),
@@ -290,8 +295,9 @@ def _page(order: str, sized: tuple[str, ...], text: str) -> tuple[tuple[str, ...
         name: filled(
             frame,
             window=filled(parts[f"window: {name}"]),
-            beyond=_BEYOND_PAGE if name == "before" else "0",
+            beyond_begin=_BEYOND_PAGE if name == "before" else "0",
+            beyond_end="0" if name == "before" else _BEYOND_PAGE,
             result=result,
         )
-        for name in ("first", "after", "before")
+        for name in ("first", "after", "between", "before")
     }

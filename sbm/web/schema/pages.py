@@ -69,16 +69,10 @@ NEWEST_FIRST: Order[Any] = Order(
 
 @frozen(kw_only=True)
 class _Portion(Generic[Row]):
-    """A portion of a page that is asked for.
-
-    ``window`` is the page, ``wanted`` are the parameters of the filters, ``first`` is its first row
-    (None: it has none), and ``count`` is how many rows it has up to here.
-    """
+    """A portion of the page in a window; ``wanted`` are the parameters of the filters."""
 
     window: PageRequest
     wanted: Mapping[str, Any]
-    first: Row | None
-    count: int
     page: Page[Row]
 
 
@@ -107,24 +101,28 @@ class Listing(Generic[Row]):
         window = self._window(request)
         wanted = await read_filters(transaction, self.filters, request.query)
         page = await self.list_page(transaction, page=evolve(window, portion=FIRST), **wanted)
-        first = page.rows[0] if page.rows else None
-        return _Portion(window=window, wanted=wanted, first=first, count=len(page.rows), page=page)
+        return _Portion(window=window, wanted=wanted, page=page)
 
     async def _read_after(self, transaction: Transaction, portion: _Portion[Row]) -> _Portion[Row]:
-        """The next portion. A page that ends before a row is read from its begin on, too."""
+        """The next portion, up to the end of the page as it was found."""
         page = portion.page
         window = PageRequest(
             limit=page.rest,
-            key=tuple(self.order.read(self.order.written(page.rows[-1]))),
+            key=self._key(page.rows[-1]),
+            until=self._key(page.end),
             count=page.count,
             portion=size_after(len(page.rows)),
         )
-        page = await self.list_page(transaction, page=window, **portion.wanted)
-        return evolve(portion, count=portion.count + len(page.rows), page=page)
+        following = await self.list_page(transaction, page=window, **portion.wanted)
+        return evolve(portion, page=evolve(following, end=page.end))
+
+    def _key(self, row: Row) -> tuple[Any, ...]:
+        return tuple(self.order.read(self.order.written(row)))
 
     async def _reply(
         self, endpoint: Endpoint, request: ApiRequest, portion: _Portion[Row]
     ) -> Reply:
+        following, preceding = self._neighbours(request, portion.window, portion.page)
         return await LongPage(
             endpoint=endpoint,
             username=request.user.username,
@@ -132,8 +130,7 @@ class Listing(Generic[Row]):
             read=self._read_after,
             goes_on=lambda portion: bool(portion.page.rest and portion.page.rows),
             shown=lambda portion: (self.shown(request, row) for row in portion.page.rows),
-            head={"count": portion.page.count, "previous": self._previous(request, portion)},
-            tail=lambda portion: {"next": self._next(request, portion)},
+            head={"count": portion.page.count, "next": following, "previous": preceding},
         ).reply()
 
     def _window(self, request: ApiRequest) -> PageRequest:
@@ -146,39 +143,29 @@ class Listing(Generic[Row]):
             return window
         return evolve(window, key=tuple(key), backwards=backwards, count=count)
 
-    def _previous(self, request: ApiRequest, portion: _Portion[Row]) -> str | None:
-        """The URL of the previous page, if there is one, from the first portion of a page."""
-        window = portion.window
-        is_preceded = window.offset > 0 or window.key is not None
-        if not (portion.page.more if window.backwards else is_preceded):
-            return None
-        offset = max(window.offset - window.limit, 0)
-        return self._url(request, portion, offset, portion.first, backwards=True)
+    def _neighbours(
+        self, request: ApiRequest, window: PageRequest, page: Page[Row]
+    ) -> tuple[str | None, str | None]:
+        """The URLs of the next and the previous page, from the first portion of a page."""
+        end = window.offset + len(page.rows) + page.rest
+        start = max(window.offset - window.limit, 0)
+        if window.backwards:
+            has_next, has_previous = True, page.more
+        else:
+            has_next, has_previous = page.more, window.offset > 0 or window.key is not None
 
-    def _next(self, request: ApiRequest, portion: _Portion[Row]) -> str | None:
-        """The URL of the next page, if there is one, from the last portion of a page."""
-        window = portion.window
-        if not (window.backwards or portion.page.more):
-            return None
-        rows = portion.page.rows
-        offset = window.offset + portion.count
-        return self._url(request, portion, offset, rows[-1] if rows else None, backwards=False)
+        def url(offset: int, *, backwards: bool) -> str:
+            cursor = None
+            if page.rows:
+                edge = page.rows[0] if backwards else page.end
+                key = self.order.written(edge)
+                cursor = self._sealed([backwards, offset, page.count, *key], request)
+            return _url(request, limit=window.limit, offset=offset, cursor=cursor)
 
-    def _url(
-        self,
-        request: ApiRequest,
-        portion: _Portion[Row],
-        offset: int,
-        edge: Row | None,
-        *,
-        backwards: bool,
-    ) -> str:
-        """The URL of the page beside a row; None: this page has no rows."""
-        cursor = None
-        if edge is not None:
-            contents = [backwards, offset, portion.page.count, *self.order.written(edge)]
-            cursor = self._sealed(contents, request)
-        return _url(request, limit=portion.window.limit, offset=offset, cursor=cursor)
+        return (
+            url(end, backwards=False) if has_next else None,
+            url(start, backwards=True) if has_previous else None,
+        )
 
     def _sealed(self, contents: list[Any], request: ApiRequest) -> str:
         return sealed(contents, self._bound(request))

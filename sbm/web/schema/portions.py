@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.web.server import Request
 
 from sbm.model.paging import PortionSize
@@ -43,7 +43,7 @@ class LongPage(Generic[Page]):
 
     ``read`` reads the portion after one; ``goes_on`` says whether there is one. ``shown`` has the
     rows of a portion as clients see them. ``head`` has the members of the answer that come before
-    the rows, and ``tail`` makes those that come after them, from the last portion.
+    the rows, and ``tail`` makes those that are known only after the last portion: they follow them.
     """
 
     endpoint: Endpoint
@@ -53,7 +53,7 @@ class LongPage(Generic[Page]):
     goes_on: Callable[[Page], bool]
     shown: Callable[[Page], Iterable[Mapping[str, Any]]]
     head: Mapping[str, Any]
-    tail: Callable[[Page], Mapping[str, Any]]
+    tail: Callable[[Page], Mapping[str, Any]] = field(default=lambda _: {})
 
     async def reply(self) -> Reply:
         """The reply, whose first portion is written in memory."""
@@ -66,7 +66,7 @@ class LongPage(Generic[Page]):
         )
 
     async def _stream(self, written: bytes, request: Request) -> None:
-        """Write all portions. What follows the page is known at the end, and so written there.
+        """Write all portions.
 
         If the database fails meanwhile, the connection is closed before the end of the body, so
         that the client notices that rows are missing.
@@ -85,7 +85,8 @@ class LongPage(Generic[Page]):
             except DatabaseUnavailable:
                 request.channel.abandon("list")  # type: ignore[attr-defined]
                 return
-            request.write(b"],%s" % compact_json(self.tail(portion))[1:])
+            tail = compact_json(self.tail(portion))[1:-1]
+            request.write(b"]%s}" % (b",%s" % tail if tail else b""))
 
     async def _next(self, portion: Page) -> tuple[Page, bytes]:
         following = await self.endpoint.database.read(self.read, portion)

@@ -14,6 +14,7 @@ import pytest_twisted
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.web.http.list_lane import ListLane
 from sbm.web.schema import portions
+from sbm.web.schema.pages import Listing
 from tests.arrange import Arranged
 from tests.store.postgres.database_proxy import DatabaseProxy
 from tests.web.conftest import IDENTITY, Api, served
@@ -64,6 +65,24 @@ async def test_a_long_page_has_the_rows_and_links_of_a_page(
         url = shown["previous"]
     assert back == there[:-1]
     assert ids(await page(api, shown["next"])) == there[1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_changes_meanwhile_is_in_no_two_pages(
+    api: Api, direct: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = some(direct, 600)
+    read_after = Listing._read_after
+
+    async def delete_first(self: Any, transaction: Any, portion: Any) -> Any:
+        direct.rows("DELETE FROM subscriptions WHERE id = ANY(%s::uuid[])", expected[150:160])
+        return await read_after(self, transaction, portion)
+
+    monkeypatch.setattr(Listing, "_read_after", delete_first)
+    shown = await page(api, f"{SUBSCRIPTIONS}?limit=500")
+    assert list(shown) == ["count", "next", "previous", "results"]
+    assert ids(shown) == expected[:150] + expected[160:500]
+    assert ids(await page(api, shown["next"])) == expected[500:]
 
 
 @pytest_twisted.ensureDeferred
