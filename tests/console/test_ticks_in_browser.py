@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 from tests.console.browsing import Browsing, Tab, eventually
 from tests.console.content import MORNING
@@ -55,18 +55,6 @@ def test_today_is_shown_anew_when_something_changes(browsing: Browsing) -> None:
     eventually(lambda: live.locator("#as-of time").get_attribute("datetime") != before)
     expect(page.locator("#live")).to_have_count(1)
     expect(table).to_be_visible()
-
-
-def test_a_part_is_live_however_late_its_script_comes(browsing: Browsing) -> None:
-    """Scripts look at a page once: what came later would have to wait for ever."""
-    tab = browsing.open()
-    held: list[Route] = []
-    tab.page.route("**/hx-sse.min.js*", lambda route: held.append(route))
-    tab.page.goto(f"{tab.url}/console/", wait_until="commit")
-    eventually(lambda: tab.page.evaluate("typeof htmx !== 'undefined'") and held)
-    tab.page.evaluate("new Promise((done) => setTimeout(done))")  # after a timer of htmx
-    with tab.page.expect_response("**/console/live/today"):
-        held.pop().continue_()
 
 
 def test_a_start_is_confirmed_without_javascript(browsing: Browsing) -> None:

@@ -17,3 +17,10 @@ document.addEventListener("submit", (event) => {
 window.addEventListener("pageshow", () => {
   for (const form of document.forms) delete form.dataset.sent;
 });
+
+// A part whose stream has ended is asked for as at first, and not as a stream that goes on: there may
+// be no place for one, or nobody is logged in any more. After that, it is asked for every 15 seconds.
+document.addEventListener("htmx:sse:close", (event) => {
+  if (event.detail.reason !== "ended") return;
+  setTimeout(() => htmx.trigger(event.target, "every"), 500 + 2000 * Math.random());
+});
