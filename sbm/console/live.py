@@ -69,11 +69,12 @@ class _Seen:
 
 @define(eq=False, kw_only=True)
 class _MadePart:
-    """A part as it was made, and the streams of whoever looks at it."""
+    """A part as it was made, with the sign before that, and the streams of whoever looks at it."""
 
     visit: Visit
     html: str = ""
     at: float = float("-inf")
+    sign: float | None = None
     lock: DeferredLock = field(factory=DeferredLock)
     streams: set[LiveStream] = field(factory=set)
 
@@ -137,7 +138,6 @@ class LiveParts(Service):
 
     def __attrs_post_init__(self) -> None:
         self._made: dict[_Seen, _MadePart] = {}
-        self._last_sign = self._signs()
         self._loop = Loop(
             reactor=self._reactor, name="live parts", one_pass=self._one_pass, rest=SECONDS
         )
@@ -232,25 +232,28 @@ class LiveParts(Service):
         await made.lock.acquire()
         try:
             if made.at <= self._reactor.seconds() - SECONDS:
+                sign = self._signs()
                 part = self._parts[seen.name]
                 values = await part.values(made.visit, seen.key)
                 shared = {"user": made.visit.user, "is_part": True, "secret": ""}
                 made.html = self._renderer.render(
                     part.template, seen.language, {**shared, **values}
                 )
-                made.at = self._reactor.seconds()
+                made.at, made.sign = self._reactor.seconds(), sign
             return made.html
         finally:
             made.lock.release()
 
     async def _one_pass(self) -> int:
-        sign, now = self._signs(), self._reactor.seconds()
-        has_changed, self._last_sign = sign != self._last_sign, sign
+        now = self._reactor.seconds()
         for seen, made in list(self._made.items()):
             if not made.streams:
                 self._forget()
-            elif has_changed or made.at <= now - AT_LATEST:
+            elif made.sign != self._signs() or made.at <= now - AT_LATEST:
                 await self._refresh(seen, made)
+            # Also what was made for somebody who came, and what a browser did not read before.
+            for stream in list(made.streams):
+                stream.send(made.html)
         for stream in self._streams():
             if stream.beat_at <= now - BEAT_SECONDS:
                 stream.beat_at = now
@@ -259,16 +262,13 @@ class LiveParts(Service):
 
     async def _refresh(self, seen: _Seen, made: _MadePart) -> None:
         try:
-            html = await self._html(seen, made.visit)
+            await self._html(seen, made.visit)
         except DatabaseUnavailable:
             return  # the page says when it was made; it goes on by itself
         except Exception:
             self._log.failure("the live part {name} cannot be made", name=seen.name)
             for stream in list(made.streams):
                 stream.end()
-            return
-        for stream in list(made.streams):
-            stream.send(html)
 
     async def _look_after(self, stream: LiveStream) -> None:
         """End a stream whose session has ended, or whose user may do something else now.

@@ -120,6 +120,34 @@ async def test_a_part_is_made_once_for_all_who_look_at_it(
 
 
 @ensureDeferred
+async def test_a_change_just_after_a_part_was_made_is_shown(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "AT_LATEST", 600.0)
+    monkeypatch.setattr(live, "SECONDS", 1.0)  # the loop looks more often
+    conversation = await listening.listens("operations")
+    listening.signs += 1
+    await conversation.until(b"As of", times=2)
+
+
+@ensureDeferred
+async def test_a_browser_that_did_not_read_gets_the_latest_afterwards(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "AT_LATEST", 600.0)
+    conversation = await listening.listens("operations")
+    await conversation.until(b"\n\n")
+    (stream,), (made,) = listening.console.live._streams(), listening.console.live._made.values()
+    stream.pauseProducing()
+    listening.signs += 1
+    while made.sign != listening.signs:
+        await deferLater(reactor, 0.02)
+    assert conversation.received.count(b"As of") == 1
+    stream.resumeProducing()
+    await conversation.until(b"As of", times=2)
+
+
+@ensureDeferred
 async def test_whoever_does_not_want_a_stream_gets_the_part_alone(listening: Listening) -> None:
     conversation = await listening.listens(accept="text/html")
     assert b"Content-Type: text/html; charset=utf-8" in conversation.received
