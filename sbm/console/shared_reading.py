@@ -18,7 +18,10 @@ FRESH_SECONDS = 1.0
 
 @define(eq=False, kw_only=True)
 class SharedReading(Generic[Read]):
-    """What ``read`` returns, at most FRESH_SECONDS old by the clock of ``reactor``."""
+    """What ``read`` returns, at most FRESH_SECONDS older than the question, by the reactor's clock.
+
+    However slow it is, all who wait get the same: who has come before it began, or just after.
+    """
 
     _reactor: Any
     _read: Callable[[], Awaitable[Read]]
@@ -33,11 +36,12 @@ class SharedReading(Generic[Read]):
         return await shielded(Deferred.fromCoroutine(self._get()))
 
     async def _get(self) -> Read:
+        came_at = self._reactor.seconds()
         await self._lock.acquire()
         try:
-            now = float(self._reactor.seconds())
-            if self._found is None or now - self._found[0] > FRESH_SECONDS:
-                self._found = now, await self._read()
+            if self._found is None or came_at - self._found[0] > FRESH_SECONDS:
+                began_at = self._reactor.seconds()
+                self._found = began_at, await self._read()
             return self._found[1]
         finally:
             self._lock.release()

@@ -53,6 +53,27 @@ async def test_those_who_come_while_it_is_read_get_the_same() -> None:
 
 
 @ensureDeferred
+async def test_a_slow_one_is_read_once_for_all_who_came_as_it_began() -> None:
+    """And once more for all who came later, not for each of them."""
+    clock, slow = Clock(), [Deferred[None](), Deferred[None]()]
+    reads = []
+
+    async def read() -> int:
+        reads.append(1)
+        await slow[len(reads) - 1]
+        return len(reads)
+
+    shared = SharedReading(reactor=clock, read=read)
+    first = [Deferred.fromCoroutine(shared.get()) for _ in range(3)]
+    clock.advance(10 * FRESH_SECONDS)
+    later = [Deferred.fromCoroutine(shared.get()) for _ in range(3)]
+    slow[0].callback(None)
+    clock.advance(10 * FRESH_SECONDS)
+    slow[1].callback(None)
+    assert await gatherResults(first + later) == [1, 1, 1, 2, 2, 2]
+
+
+@ensureDeferred
 async def test_a_failure_is_not_kept() -> None:
     source = Source(fails=True)
     shared = SharedReading(reactor=Clock(), read=source.read)
