@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IPushProducer
@@ -20,6 +20,7 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from sbm.console import cookies
+from sbm.console.reading_turns import ReadingTurns
 from sbm.console.rendering import Renderer
 from sbm.console.visit import View, Visit
 from sbm.model.user import PERMISSIONS, User
@@ -137,6 +138,8 @@ class LiveParts(Service):
     _log: Logger = field(factory=Logger)
 
     def __attrs_post_init__(self) -> None:
+        # Not those of the pages: a part is for many readers, and waits for no page of one of them.
+        self._turns = ReadingTurns(most=1)
         self._made: dict[_Seen, _MadePart] = {}
         self._loop = Loop(
             reactor=self._reactor, name="live parts", one_pass=self._one_pass, rest=SECONDS
@@ -170,6 +173,7 @@ class LiveParts(Service):
             language=visit.language,
             permissions=_permissions(visit.user),
         )
+        visit = evolve(visit, turns=self._turns)
         html = await self._html(seen, visit)
         # HEAD would hold a place among the streams, and get nothing.
         accepts = visit.request.getHeader("accept") or ""

@@ -11,6 +11,7 @@ import pytest_twisted
 from attrs import define
 from pytest_twisted import ensureDeferred
 from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from sbm.console import live
@@ -145,6 +146,17 @@ async def test_a_browser_that_did_not_read_gets_the_latest_afterwards(
     assert conversation.received.count(b"As of") == 1
     stream.resumeProducing()
     await conversation.until(b"As of", times=2)
+
+
+@ensureDeferred
+async def test_a_part_waits_for_no_page(listening: Listening) -> None:
+    """Its first reader may have slow pages, and others may have all turns."""
+    turns, slow = listening.console.pages.turns, Deferred[None]()
+    reads = [Deferred.fromCoroutine(turns.read(one, lambda: slow)) for one in range(50)]
+    conversation = await listening.listens("operations")
+    await conversation.until(b"As of")
+    slow.callback(None)
+    await gatherResults(reads)
 
 
 @ensureDeferred
