@@ -43,6 +43,10 @@ AT_LATEST = 5.0
 # How often a stream says that it lives, and it is looked whether its session does.
 BEAT_SECONDS = 15.0
 
+# Then a stream ends, and the browser asks for another one. An answer that takes longer than
+# Limits.answer_seconds is cut off, and counted as such.
+LONGEST_SECONDS = 600.0
+
 _MAX_KEY = 40
 
 
@@ -89,8 +93,9 @@ class LiveStream:
     session: str
     session_id: int
     permissions: frozenset[str]
+    began_at: float
+    beat_at: float
     sent: str = ""
-    beat_at: float = 0.0
     ended: Deferred[None] = field(factory=Deferred)
     _is_paused: bool = False
 
@@ -102,6 +107,12 @@ class LiveStream:
 
     def stopProducing(self) -> None:
         self.end()
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the browser has gone, though its connection can still be written to."""
+        channel: Any = self.request.channel
+        return channel is None or bool(channel.is_left)
 
     def send(self, html: str) -> None:
         """Send a part, unless the browser has it, or does not read."""
@@ -197,13 +208,15 @@ class LiveParts(Service):
         return [stream for made in self._made.values() for stream in made.streams]
 
     async def _stream(self, visit: Visit, seen: _Seen, html: str, request: Request) -> None:
-        """Write parts until the browser, the session or the daemon ends."""
+        """Write parts until the browser, the session or the daemon ends, or for LONGEST_SECONDS."""
+        now = self._reactor.seconds()
         stream = LiveStream(
             request=request,
             session=cookies.session_of(visit.request, visit.origin) or "",
             session_id=visit.session.id,
             permissions=seen.permissions,
-            beat_at=self._reactor.seconds(),
+            began_at=now,
+            beat_at=now,
         )
         request.notifyFinish().addErrback(lambda _: stream.end())
         request.registerProducer(stream, True)
@@ -259,7 +272,9 @@ class LiveParts(Service):
             for stream in list(made.streams):
                 stream.send(made.html)
         for stream in self._streams():
-            if stream.beat_at <= now - BEAT_SECONDS:
+            if stream.is_left or stream.began_at <= now - LONGEST_SECONDS:
+                stream.end()
+            elif stream.beat_at <= now - BEAT_SECONDS:
                 stream.beat_at = now
                 await self._look_after(stream)
         return 0

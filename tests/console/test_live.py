@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 
 from sbm.console import live
 from sbm.console.console import Console
+from sbm.web.http.connection_limits import Limits
 from tests.arrange import Arranged
 from tests.console.conftest import mounted
 from tests.console.content import ADMIN
@@ -204,6 +205,30 @@ async def test_a_stream_ends_when_its_user_may_do_less(
     listening.direct.rows("UPDATE users SET is_admin = false, is_limited = true")
     while listening.console.live._streams():
         await deferLater(reactor, 0.02)
+
+
+@ensureDeferred
+async def test_a_stream_ends_when_its_browser_has_closed_its_side(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing needs to be written before."""
+    monkeypatch.setattr(live, "AT_LATEST", 600.0)
+    conversation = await listening.listens()
+    await conversation.until(b"\n\n")
+    conversation.send_no_more()
+    while listening.console.live._streams():
+        await deferLater(reactor, 0.02)
+
+
+@ensureDeferred
+async def test_a_stream_ends_by_itself_before_its_connection_is_cut_off(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Limits().answer_seconds > live.LONGEST_SECONDS + live.BEAT_SECONDS
+    monkeypatch.setattr(live, "LONGEST_SECONDS", 0.1)
+    conversation = await listening.listens()
+    assert (await conversation.until(b"\r\n0\r\n\r\n")).endswith(b"\r\n0\r\n\r\n")
+    assert not conversation.is_over
 
 
 @ensureDeferred

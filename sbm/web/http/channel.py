@@ -78,6 +78,11 @@ class BoundedChannel(HTTPChannel):
         return self.phase is Phase.ANSWER and not any(one.startedWriting for one in self.requests)
 
     @property
+    def is_left(self) -> bool:
+        """Whether the client has closed its side, as all do that have gone."""
+        return self._has_ended
+
+    @property
     def target(self) -> tuple[bytes, bytes]:
         """Method and target of the request that is being read."""
         return self._command, self._path
