@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from attrs import frozen
 
 from sbm.console.texts import marked
+from sbm.model.natural_numbers import natural_number
 from sbm.model.paging import Page, PageRequest
 from sbm.web.http.http_errors import Invalid
 
@@ -40,9 +41,10 @@ def rows_asked(query: Mapping[str, str], *, most: int = PER_PAGE) -> PageRequest
         given = query.get(name, "")
         if not given:
             continue
-        if not (given.isascii() and given.isdigit() and int(given) <= _LARGEST):
+        number = natural_number(given, most=_LARGEST)
+        if number is None:
             raise Invalid({name: [marked("There is no such page.")]})
-        return PageRequest(limit=most, key=(int(given),), backwards=name == "before", count=0)
+        return PageRequest(limit=most, key=(number,), backwards=name == "before", count=0)
     return PageRequest(limit=most, count=0)
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sbm.model.ids import LARGEST_ID
+from sbm.model.natural_numbers import natural_number
 from sbm.model.paging import Page, PageRequest
 
 
 def number_in(query: Mapping[str, str], name: str) -> int | None:
     """A number of the query; None if there is none that a row could have."""
     told = query.get(name, "")
-    digits = told.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > len(str(LARGEST_ID)):
-        return None
-    return int(told) if abs(int(told)) <= LARGEST_ID else None
+    number = natural_number(told.removeprefix("-"))
+    return -number if number is not None and told.startswith("-") else number
 
 
 def window(query: Mapping[str, str], *, limit: int) -> PageRequest:

@@ -12,7 +12,7 @@ from typing import Literal, cast, get_args
 from attrs import frozen
 
 from sbm.console.texts import marked
-from sbm.model.ids import LARGEST_ID
+from sbm.model.natural_numbers import natural_number
 from sbm.model.silence import CAUSES, SilenceCause
 from sbm.web.http.http_errors import Invalid
 
@@ -62,6 +62,7 @@ def _number(told: Mapping[str, str], name: str) -> int | None:
     text = told.get(name, "").strip()
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 11 and 1 <= int(text) <= LARGEST_ID):
+    number = natural_number(text, least=1)
+    if number is None:
         raise Invalid({name: [_NO_NUMBER]})
-    return int(text)
+    return number

@@ -15,8 +15,8 @@ from babel.dates import format_datetime
 from sbm.console.actions import Proposal
 from sbm.console.visit import Visit
 from sbm.model.content import MessageSet
-from sbm.model.ids import LARGEST_ID
 from sbm.model.ledger_entry import SENT, LedgerEntry, LedgerFilter
+from sbm.model.natural_numbers import natural_number
 from sbm.model.subscription import IN_PROCESS, READY, Subscription
 from sbm.model.timeline import PlanClock
 from sbm.model.user import OPERATE, PEOPLE_ACT
@@ -62,9 +62,7 @@ class Case:
 
     def number(self, name: str) -> int | None:
         """A number from 1 on that was chosen; None if it is none."""
-        told = str(self.chosen.get(name, "")).strip()
-        is_one = told.isascii() and told.isdigit() and len(told) < 11
-        return int(told) if is_one and 1 <= int(told) <= LARGEST_ID else None
+        return natural_number(str(self.chosen.get(name, "")).strip(), least=1)
 
     def moment(self, moment: datetime) -> str:
         """A moment in the words of the reader."""

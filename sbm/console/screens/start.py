@@ -26,6 +26,7 @@ from sbm.console.visit import View, Visit
 from sbm.model.content import Schedule
 from sbm.model.cron import Cron
 from sbm.model.hold import TickLimits
+from sbm.model.natural_numbers import natural_number
 from sbm.model.open_tick import OpenTick
 from sbm.model.paging import Page
 from sbm.model.signature import Signature
@@ -302,12 +303,8 @@ def _read_limits(visit: Visit) -> tuple[TickLimits, dict[str, str]]:
         ("brake_after", 1, MOST_COUNT),
     ):
         text = visit.form.get(name, "").strip()
-        given[name] = None
-        if not text:
-            continue
-        if text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most:
-            given[name] = int(text)
-        else:
+        given[name] = natural_number(text, least=least, most=most)
+        if text and given[name] is None:
             told = visit._("Enter a whole number from %(least)s to %(most)s, or nothing.")
             errors[name] = told % {"least": least, "most": most}
     if not errors and (given["brake_percent"] is None) != (given["brake_after"] is None):

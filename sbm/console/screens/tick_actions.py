@@ -15,7 +15,7 @@ from sbm.console.answering import PageNeeds, Pages
 from sbm.console.scope_words import concerned
 from sbm.console.screens.tick_pages import TickView, read_state
 from sbm.console.visit import View, Visit
-from sbm.model.ids import LARGEST_ID
+from sbm.model.natural_numbers import natural_number
 from sbm.model.send_pause import PauseScope, SendPause
 from sbm.model.signature import Signature
 from sbm.model.user import OPERATE
@@ -241,10 +241,9 @@ def _left(state: TickView) -> int:
 
 def _as_seen(visit: Visit, left: int) -> int:
     """What the person has seen, if it is still about so many, or fewer: sending goes on."""
-    told = visit.form.get("left", "")
-    if not (told.isascii() and told.isdigit() and len(told) < len(str(LARGEST_ID))):
+    seen = natural_number(visit.form.get("left", ""))
+    if seen is None:
         return left
-    seen = int(told)
     return seen if left <= seen + max(GROWN_BY, GROWN * seen) else left
 
 

@@ -22,8 +22,8 @@ from sbm.console.screens.helpdesk import place_of
 from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.failed_task import EVERYTHING, FailedTask, FailedTaskFilter, FailureGroup
-from sbm.model.ids import LARGEST_ID
 from sbm.model.ledger_entry import STAGES
+from sbm.model.natural_numbers import natural_number
 from sbm.model.paging import PageRequest
 from sbm.model.signature import Signature
 from sbm.model.task import TaskRecord, TaskState
@@ -62,10 +62,10 @@ class Chosen:
     def read(cls, told: Mapping[str, str]) -> Chosen:
         """From an address or a form, of which nothing is ignored; raises Invalid."""
         if "one" in told:
-            text = told["one"]
-            if not (text.isascii() and text.isdigit() and len(text) < 11):
+            one = natural_number(told["one"])
+            if one is None:
                 raise NotFound
-            return cls(one=min(int(text), LARGEST_ID))
+            return cls(one=one)
         stage, cause = told.get("stage", ""), told.get("cause")
         if stage == "all" and cause is None:
             return cls()
