@@ -8,8 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from attrs import frozen
-
+from sbm.console.cursors import PageLinks, links_beside
 from sbm.console.texts import marked
 from sbm.model.natural_numbers import natural_number
 from sbm.model.paging import Page, PageRequest
@@ -24,19 +23,14 @@ _LARGEST = 2**63 - 1
 _OF_PAGE = ("after", "before", "done")
 
 
-@frozen(kw_only=True)
-class Around:
-    """The addresses of the pages before and after one; None: there is none."""
-
-    previous: str | None
-    next: str | None
-
-
-def rows_asked(query: Mapping[str, str], *, most: int = PER_PAGE) -> PageRequest:
+def rows_asked(
+    query: Mapping[str, str], *, most: int = PER_PAGE, is_counted: bool = False
+) -> PageRequest:
     """The page of a list in the order of its ids: those next to one, or the first.
 
-    Nobody counts the whole list. Raises Invalid if there can be no such id.
+    The whole list is counted only if it ``is_counted``. Raises Invalid if there can be no such id.
     """
+    count = None if is_counted else 0
     for name in ("after", "before"):
         given = query.get(name, "")
         if not given:
@@ -44,8 +38,8 @@ def rows_asked(query: Mapping[str, str], *, most: int = PER_PAGE) -> PageRequest
         number = natural_number(given, most=_LARGEST)
         if number is None:
             raise Invalid({name: [marked("There is no such page.")]})
-        return PageRequest(limit=most, key=(number,), backwards=name == "before", count=0)
-    return PageRequest(limit=most, count=0)
+        return PageRequest(limit=most, key=(number,), backwards=name == "before", count=count)
+    return PageRequest(limit=most, count=count)
 
 
 def around(
@@ -54,21 +48,26 @@ def around(
     asked: PageRequest,
     page: Page[Any],
     key: Callable[[Any], int] = lambda row: int(row.id),
-) -> Around:
+) -> PageLinks:
     """The pages beside this one, with the same filters."""
-    if not page.rows:
-        return Around(previous=None, next=None)
-    has_before = asked.key is not None and (page.more or not asked.backwards)
-    has_after = asked.backwards or page.more
-    return Around(
-        previous=_at(path, query, before=key(page.rows[0])) if has_before else None,
-        next=_at(path, query, after=key(page.rows[-1])) if has_after else None,
-    )
+
+    def place(edge: Any, backwards: bool) -> str:
+        return _at(path, query, {"before" if backwards else "after": key(edge)})
+
+    return links_beside(asked, page, _at(path, query), place)
 
 
-def _at(path: str, query: Mapping[str, str], **place: int) -> str:
+def number_asked(query: Mapping[str, str], name: str) -> int | None:
+    """A number of the query, also a negative one; None if there is none that a row could have."""
+    told = query.get(name, "")
+    number = natural_number(told.removeprefix("-"))
+    return -number if number is not None and told.startswith("-") else number
+
+
+def _at(path: str, query: Mapping[str, str], place: Mapping[str, int] | None = None) -> str:
     kept = {name: value for name, value in query.items() if value and name not in _OF_PAGE}
-    return f"{path}?{urlencode({**kept, **place})}"
+    told = urlencode({**kept, **(place or {})})
+    return f"{path}?{told}" if told else path
 
 
 def day_asked(

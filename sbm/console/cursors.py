@@ -1,8 +1,11 @@
-"""Pages of lists in the console: the links between them hold the row at which a page ends."""
+"""Pages of lists in the console: the links between them hold the row at which a page ends.
+
+Those of ``PagedList`` hold it sealed. A list in the order of its ids names it, see ``asked``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
@@ -32,6 +35,24 @@ class PageLinks:
     next: str | None = None
 
 
+def links_beside(
+    asked: PageRequest, page: Page[Row], first: str, place: Callable[[Row, bool], str]
+) -> PageLinks:
+    """The links of a page that was asked for.
+
+    ``first`` is the address of the first page. ``place`` makes that of the page after a row, or
+    before it, if its second argument is true.
+    """
+    if not page.rows:
+        return PageLinks(previous=first if asked.key is not None else None)
+    has_previous = page.more if asked.backwards else asked.key is not None
+    has_next = page.more or asked.backwards
+    return PageLinks(
+        previous=place(page.rows[0], True) if has_previous else None,
+        next=place(page.rows[-1], False) if has_next else None,
+    )
+
+
 @frozen(kw_only=True)
 class PagedList(Generic[Row]):
     """A list with pages: its name, and its order as the API has it."""
@@ -52,19 +73,12 @@ class PagedList(Generic[Row]):
         self, path: str, query: Mapping[str, str], window: PageRequest, page: Page[Row]
     ) -> PageLinks:
         """The links of a page that was found; ``path`` and ``query`` are those of its address."""
-        if not page.rows:
-            return PageLinks(previous=_place(path, query) if window.key is not None else None)
-        has_next = page.more or window.backwards
-        has_previous = page.more if window.backwards else window.key is not None
 
-        def place(edge: Row, *, backwards: bool) -> str:
+        def place(edge: Row, backwards: bool) -> str:
             contents = [backwards, page.count, *self.order.written(edge)]
             return _place(path, query, sealed(contents, _bound(self.name, query)))
 
-        return PageLinks(
-            previous=place(page.rows[0], backwards=True) if has_previous else None,
-            next=place(page.rows[-1], backwards=False) if has_next else None,
-        )
+        return links_beside(window, page, _place(path, query), place)
 
     def after(self, query: Mapping[str, str]) -> tuple[Any, ...] | None:
         """The key after which a page of an endless list begins; raises Malformed."""

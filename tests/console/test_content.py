@@ -43,6 +43,17 @@ async def test_without_sets_it_says_what_to_do(site: Served, reader: Reader) -> 
     assert page.says("There is no message set.")
 
 
+@pytest.mark.parametrize("path", [CONTENT, f"{CONTENT}schedules/"])
+@pytest_twisted.ensureDeferred
+async def test_beyond_the_end_of_a_list_it_leads_back_to_the_beginning(
+    reader: Reader, path: str
+) -> None:
+    beyond = await reader.get(f"{path}?after={2**63 - 1}")
+    assert beyond.links()["Back"] == path
+    assert (await reader.get(f"{path}?after=x")).status == 400
+    assert (await reader.get(f"{path}?before={2**63}")).status == 400
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_set_is_made_once_and_audited(site: Served, reader: Reader) -> None:
     page = await reader.get(f"{CONTENT}new/")

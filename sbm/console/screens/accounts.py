@@ -110,7 +110,7 @@ class Accounts:
                 values={
                     "accounts": page.rows,
                     "uses": {one.user_id: one for one in uses},
-                    "around": around(PLACE, visit.query, asked, page),
+                    "links": around(PLACE, visit.query, asked, page),
                     "name": name or "",
                     "usual": _in_order(USUAL),
                 },
@@ -130,7 +130,7 @@ class Accounts:
                 "account": found.user,
                 "uses": found.uses,
                 "tokens": found.tokens.rows,
-                "around": around(f"{PLACE}{found.user.id}/", visit.query, asked, found.tokens),
+                "links": around(f"{PLACE}{found.user.id}/", visit.query, asked, found.tokens),
                 "sessions": found.sessions,
                 "own_session": visit.session.id,
                 "allowed": {name: visit._(told) for name, told in ALLOWED.items()},

@@ -96,7 +96,7 @@ class AuditTrail:
             template="audit.html",
             values={
                 "entries": page.rows,
-                "around": around(PLACE, query, asked, page),
+                "links": around(PLACE, query, asked, page),
                 "asked": visit.query,
                 "errors": errors,
                 "is_filtered": bool(errors) or wanted != AuditFilter(),

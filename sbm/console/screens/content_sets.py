@@ -11,6 +11,7 @@ from twisted.web.server import Request
 
 from sbm.console.actions import Done, Proposal, carry_out, perform, sentence_of, show
 from sbm.console.answering import PageNeeds, Pages
+from sbm.console.asked import around, rows_asked
 from sbm.console.drafting import (
     SHOWN,
     DraftRules,
@@ -21,7 +22,6 @@ from sbm.console.drafting import (
     problems_of,
 )
 from sbm.console.form_fields import FormState
-from sbm.console.id_pages import neighbours, window
 from sbm.console.screens.set_fields import (
     find_set,
     form_state,
@@ -92,9 +92,8 @@ class ContentSets:
         )
 
     async def _list(self, visit: Visit) -> View:
-        wanted = window(visit.query, limit=_ROWS)
+        wanted = rows_asked(visit.query, most=_ROWS, is_counted=True)
         found = await visit.read(_read_page, wanted=wanted)
-        previous, following = neighbours(wanted, found.page)
         return View(
             template="content_sets.html",
             values={
@@ -107,8 +106,7 @@ class ContentSets:
                     one.id: policy_in_words(visit, one.on_missing_translation)
                     for one in found.page.rows
                 },
-                "previous": previous,
-                "following": following,
+                "links": around(visit.path, visit.query, wanted, found.page),
                 "done": await sentence_of(visit),
             },
         )

@@ -11,7 +11,8 @@ from twisted.web.server import Request
 
 from sbm.console.actions import sentence_of
 from sbm.console.answering import PageNeeds, Pages
-from sbm.console.id_pages import number_in
+from sbm.console.asked import number_asked
+from sbm.console.cursors import PageLinks
 from sbm.console.language_tags import tag
 from sbm.console.media_kinds import kind_of
 from sbm.console.screens.set_fields import find_set, named, policy_in_words, schedule_words
@@ -49,13 +50,13 @@ class GridScreen:
     async def _grid(self, key: str, visit: Visit) -> View:
         number, lang = visit.query.get("number", ""), visit.query.get("lang", "").strip()
         is_asked = "number" in visit.query
-        if is_asked and number_in(visit.query, "number") is not None and is_language(lang):
+        if is_asked and number_asked(visit.query, "number") is not None and is_language(lang):
             return go_to(f"/console/content/{quote(key)}/{int(number)}/{quote(lang)}/")
         wanted = GridFilter(
             shown=_SHOWN.get(visit.query.get("show", ""), "all"),
             text=visit.query.get("text", "").strip()[:_LONGEST_SEARCH],
-            after=number_in(visit.query, "after"),
-            before=number_in(visit.query, "before"),
+            after=number_asked(visit.query, "after"),
+            before=number_asked(visit.query, "before"),
         )
         found = await visit.read_snapshot(_read, key=key, wanted=wanted)
         grid = found.grid
@@ -73,8 +74,10 @@ class GridScreen:
                 "names": {lang: named(visit, lang) for lang in grid.languages},
                 "tags": {lang: tag(lang) for lang in grid.languages},
                 "kind_of": kind_of,
-                "previous": link("before", grid.rows[0].number) if grid.previous else None,
-                "following": link("after", grid.rows[-1].number) if grid.following else None,
+                "links": PageLinks(
+                    previous=link("before", grid.rows[0].number) if grid.previous else None,
+                    next=link("after", grid.rows[-1].number) if grid.following else None,
+                ),
                 "wrong_place": is_asked,
                 "asked": {"number": number, "lang": lang},
                 "done": await sentence_of(visit),

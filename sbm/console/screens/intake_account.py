@@ -92,7 +92,7 @@ class IntakeAccount:
             template="intake.html",
             values={
                 "entries": page.rows,
-                "around": around(visit.path, query, asked, page),
+                "links": around(visit.path, query, asked, page),
                 "asked": query,
                 "errors": {},
                 "outcomes": OUTCOMES,

@@ -11,9 +11,9 @@ from urllib.parse import quote
 from attrs import frozen
 
 from sbm.console.actions import MAX_KEY, seen_as
+from sbm.console.asked import number_asked
 from sbm.console.drafting import DraftRules
 from sbm.console.form_fields import FormState
-from sbm.console.id_pages import number_in
 from sbm.console.language_tags import tag
 from sbm.console.media_kinds import shown_file
 from sbm.console.screens.set_fields import find_set, named, why_blocked
@@ -86,7 +86,7 @@ class HasConflict(Exception):
 
 async def find_place(transaction: Transaction, *, where: PlaceKey) -> MessagePlace:
     """The place of an address; raises NoSuchRow or NotFound."""
-    number = number_in({"number": where.number}, "number")
+    number = number_asked({"number": where.number}, "number")
     if number is None or not where.lang.isprintable() or len(where.lang) > _LONGEST_LANG:
         raise NotFound
     messageset = await find_set(transaction, key=where.key)

@@ -12,6 +12,7 @@ from twisted.web.server import Request
 
 from sbm.console.actions import Done, Proposal, carry_out, perform, sentence_of, show
 from sbm.console.answering import PageNeeds, Pages
+from sbm.console.asked import around, rows_asked
 from sbm.console.cron_words import words
 from sbm.console.drafting import (
     SHOWN,
@@ -22,7 +23,6 @@ from sbm.console.drafting import (
     problems_of,
 )
 from sbm.console.form_fields import FormState
-from sbm.console.id_pages import neighbours, window
 from sbm.console.screens.schedule_fields import given_schedule, schedule_fields, ticks_of
 from sbm.console.screens.set_fields import form_state, schedule_words, why_blocked
 from sbm.console.visit import View, Visit
@@ -106,15 +106,13 @@ class ScheduleScreen:
         )
 
     async def _list(self, visit: Visit) -> View:
-        wanted = window(visit.query, limit=_ROWS)
+        wanted = rows_asked(visit.query, most=_ROWS, is_counted=True)
         found = await visit.read(_read_page, wanted=wanted)
-        previous, following = neighbours(wanted, found.page)
         return View(
             template="content_schedules.html",
             values={
                 "schedules": [self._shown(visit, one, found) for one in found.page.rows],
-                "previous": previous,
-                "following": following,
+                "links": around(visit.path, visit.query, wanted, found.page),
                 "done": await sentence_of(visit),
             },
         )
