@@ -39,6 +39,18 @@ class _Bucket:
     at: float
 
 
+@frozen(kw_only=True)
+class _WrongCredentials:
+    """When credentials were refused, and in which words.
+
+    Not the error itself: whenever it is raised, it keeps what the frames on its way hold.
+    """
+
+    at: float
+    detail: str
+    kind: str
+
+
 @define(eq=False, kw_only=True)
 class CredentialGuard:
     """What this process knows of credentials; ``reactor`` is its clock.
@@ -48,9 +60,7 @@ class CredentialGuard:
 
     _reactor: Any
     _key: bytes = field(factory=lambda: secrets.token_bytes(32), init=False, repr=False)
-    _refused: OrderedDict[bytes, tuple[float, Unauthenticated]] = field(
-        factory=OrderedDict, init=False
-    )
+    _refused: OrderedDict[bytes, _WrongCredentials] = field(factory=OrderedDict, init=False)
     _right: OrderedDict[bytes, float] = field(factory=OrderedDict, init=False)
     _addresses: OrderedDict[str, _Bucket] = field(factory=OrderedDict, init=False)
 
@@ -65,10 +75,10 @@ class CredentialGuard:
         ``address`` is empty if it is not known.
         """
         now = float(self._reactor.seconds())
-        at, error = self._refused.get(digest, (float("-inf"), None))
-        if error is not None and at > now - REFUSED_SECONDS:
+        refused = self._refused.get(digest)
+        if refused is not None and refused.at > now - REFUSED_SECONDS:
             self._count(address, now)
-            raise error
+            raise Unauthenticated(refused.detail, kind=refused.kind)
         if self._right.get(digest, float("-inf")) > now - RIGHT_SECONDS:
             return
         wait = (1 - self._left(address, now)) * SECONDS_EACH
@@ -79,7 +89,8 @@ class CredentialGuard:
         """Note that these credentials were looked up, and are wrong."""
         now = float(self._reactor.seconds())
         self._right.pop(digest, None)
-        _put(self._refused, digest, (now, error))
+        known = _WrongCredentials(at=now, detail=error.body["detail"], kind=error.kind)
+        _put(self._refused, digest, known)
         self._count(address, now)
 
     def accept(self, digest: bytes) -> None:

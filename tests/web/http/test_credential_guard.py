@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from typing import Any
+
 import pytest
 from twisted.internet.task import Clock
 
@@ -45,9 +49,39 @@ def test_what_was_refused_is_refused_again_for_some_seconds(
     for _ in range(3):
         with pytest.raises(Unauthenticated) as caught:
             guard.check(digest, THERE)
-        assert caught.value is WRONG
+        assert (caught.value.body, caught.value.kind) == (WRONG.body, WRONG.kind)
     clock.advance(REFUSED_SECONDS)
     guard.check(digest, THERE)
+
+
+def test_what_was_refused_keeps_nothing_of_its_request(guard: CredentialGuard) -> None:
+    digest = guard.digest("token", "a")
+
+    def request() -> weakref.ref[Any]:
+        class Body:
+            pass
+
+        body = Body()
+        try:
+            raise Unauthenticated("Invalid token.", kind="wrong-token")
+        except Unauthenticated as error:
+            guard.refuse(digest, HERE, error)
+        return weakref.ref(body)
+
+    body = request()
+    gc.collect()
+    assert body() is None
+
+
+def test_each_refusal_is_an_error_of_its_own(guard: CredentialGuard) -> None:
+    digest = guard.digest("token", "a")
+    guard.refuse(digest, HERE, WRONG)
+    errors = set()
+    for _ in range(2):
+        with pytest.raises(Unauthenticated) as caught:
+            guard.check(digest, THERE)
+        errors.add(caught.value)
+    assert len(errors) == 2
 
 
 def test_an_address_that_guesses_waits(guard: CredentialGuard, clock: Clock) -> None:
