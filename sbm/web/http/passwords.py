@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
+from threading import Thread, get_native_id
 from typing import Any, TypeVar
 
 from attrs import Factory, define, field
@@ -24,15 +27,34 @@ T = TypeVar("T")
 # One check takes some 30 ms of a core. With few slots, a client that guesses passwords must wait.
 MAX_AT_ONCE = 2
 MAX_WAITING = 20
+NICENESS = 10
 
 INVALID_PASSWORD = "Invalid username/password."  # noqa: S105 (a sentence)
 WRONG = "wrong-password"
 
 
+class NiceThread(Thread):
+    """A thread that gives way to the reactor, and to the database, if there are few cores.
+
+    Linux has a niceness for each thread; elsewhere, it is a usual thread.
+    """
+
+    def run(self) -> None:
+        with suppress(AttributeError, OSError):
+            os.setpriority(os.PRIO_PROCESS, get_native_id(), NICENESS)
+        super().run()
+
+
+class NiceThreads(ThreadPool):
+    """A pool of such threads."""
+
+    threadFactory = NiceThread
+
+
 @cache
 def _threads(reactor: Any) -> ThreadPool:
     """Threads for passwords alone: each check takes 19 MiB, which its thread keeps for the next."""
-    pool = ThreadPool(minthreads=0, maxthreads=MAX_AT_ONCE, name="passwords")
+    pool = NiceThreads(minthreads=0, maxthreads=MAX_AT_ONCE, name="passwords")
     pool.start()
     reactor.addSystemEventTrigger("during", "shutdown", pool.stop)
     return pool

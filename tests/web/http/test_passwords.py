@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Coroutine
 from itertools import count
+from threading import get_native_id
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from sbm.model.user import User
 from sbm.web.http.http_errors import Busy
-from sbm.web.http.passwords import MAX_AT_ONCE, MAX_WAITING, Passwords
+from sbm.web.http.passwords import MAX_AT_ONCE, MAX_WAITING, NICENESS, NiceThreads, Passwords
 
 
 @define(eq=False)
@@ -108,3 +111,17 @@ def test_more_than_can_wait_are_sent_away(threads: Threads, check: Check) -> Non
     refused: list[Any] = []
     check().addErrback(lambda failure: refused.append(failure.trap(Busy)))
     assert refused == [Busy]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads have no niceness")
+def test_a_thread_that_checks_passwords_gives_way_to_all_else() -> None:
+    found: list[int] = []
+
+    def niceness() -> None:
+        found.append(os.getpriority(os.PRIO_PROCESS, get_native_id()))
+
+    thread = NiceThreads.threadFactory(target=niceness)
+    thread.start()
+    thread.join()
+    niceness()
+    assert found[0] == NICENESS > found[1]
