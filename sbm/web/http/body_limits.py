@@ -19,6 +19,21 @@ USUAL_BYTES = 2**20
 # bytes in memory, and a million of them hold the reactor for half a second.
 MAX_JSON_VALUES = 10_000
 
+# A body may come in so many chunks, and in one more for each so many bytes. Whatever its length, a
+# chunk takes 7 µs.
+FREE_CHUNKS = 200
+BYTES_OF_CHUNK = 64
+
+
+class TinyChunks(Exception):
+    """A body comes in more chunks than it needs."""
+
+
+def check_chunks(chunks: int, size: int) -> None:
+    """Raise TinyChunks if a body of this size must not have come in so many chunks."""
+    if chunks > FREE_CHUNKS + size // BYTES_OF_CHUNK:
+        raise TinyChunks
+
 
 @frozen(eq=False, kw_only=True)
 class BodyLimits:

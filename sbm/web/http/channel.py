@@ -15,6 +15,7 @@ from zope.interface import implementer
 from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import complete, refusal
 from sbm.web.http.authors import request_id_of
+from sbm.web.http.body_limits import TinyChunks
 from sbm.web.http.connection_limits import Limits, Phase
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import fault_of_host, fault_of_target
@@ -264,7 +265,10 @@ class BoundedChannel(HTTPChannel):
     def rawDataReceived(self, data: bytes) -> None:
         if self._is_deaf:
             return
-        super().rawDataReceived(data)
+        try:
+            super().rawDataReceived(data)
+        except TinyChunks:
+            self.refuse(400, "The chunks of the body are too small.", kind="tiny-chunks")
         if not self._handlingRequest and self.requests and self.requests[-1].is_refused:
             self.answer_now()
 

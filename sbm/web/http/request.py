@@ -17,7 +17,7 @@ from twisted.web.server import Request, Site
 from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import refusal
 from sbm.web.http.authors import REQUEST_ID_HEADER, request_id_of
-from sbm.web.http.body_limits import USUAL_BYTES, BodyLimits
+from sbm.web.http.body_limits import USUAL_BYTES, BodyLimits, check_chunks
 from sbm.web.http.channel import CROWDED, BoundedChannel
 from sbm.web.http.connection_limits import Limits, Phase
 from sbm.web.http.http_errors import NotStored, Reason
@@ -50,6 +50,8 @@ class BoundedRequest(Request):
     request_id = ""
     is_waiting = False
     reason = Reason()
+    _chunks = 0
+    _is_chunked = False
     _is_unwelcome = False
 
     def __init__(self, channel: Any, queued: Any = False) -> None:
@@ -77,6 +79,7 @@ class BoundedRequest(Request):
         if length == 0:
             self.content = BytesIO()
             return
+        self._is_chunked = length is None
         site = self.channel.site
         self.body_limit = site.body_limits.of(plain_target(*self.channel.target))
         uploads = site.uploads
@@ -93,6 +96,9 @@ class BoundedRequest(Request):
     def handleContentChunk(self, data: bytes) -> None:
         # It is called for each chunk, and there may be thousands of chunks: so it does little.
         self.body_size += len(data)
+        if self._is_chunked:
+            self._chunks += 1
+            check_chunks(self._chunks, self.body_size)
         if self.body_size > self.body_limit or self._is_unwelcome:
             return
         if self.upload is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -282,13 +283,32 @@ async def test_a_client_that_sends_on_still_gets_its_refusal(api: Api) -> None:
     assert (await conversation.answer())[0] == 413
 
 
-@pytest_twisted.ensureDeferred
-async def test_a_body_in_tiny_chunks_is_read(api: Api) -> None:
-    body = b'{"minute": "5", "x": "' + b"y" * 5000 + b'"}'
-    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+def in_chunks(api: Api, pieces: Sequence[bytes]) -> bytes:
+    """A request whose body comes in these pieces, one after the other."""
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
     start = head(api, "POST /api/v1/schedule/", JSON, "Transfer-Encoding: chunked", CLOSE)
-    status, made = await (await asked(api, start + chunks)).answer()
+    return start + chunks + b"0\r\n\r\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_body_in_a_few_tiny_chunks_is_read(api: Api) -> None:
+    body = b'{"minute": "5", "x": "' + b"y" * 150 + b'"}'
+    status, made = await (await asked(api, in_chunks(api, [b"%c" % one for one in body]))).answer()
     assert (status, made["minute"]) == (201, "5")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_long_body_may_have_many_chunks(api: Api) -> None:
+    pieces = [b'{"minute": "5", "x": "', *[b"y" * 64] * 5000, b'"}']
+    status, made = await (await asked(api, in_chunks(api, pieces))).answer()
+    assert (status, made["minute"]) == (201, "5")
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_tiny_chunks_are_refused_while_they_come(api: Api) -> None:
+    start = head(api, "POST /api/v1/schedule/", JSON, "Transfer-Encoding: chunked")
+    told = await (await asked(api, start + b"1\r\ny\r\n" * 250)).answer()
+    assert told == (400, {"detail": "The chunks of the body are too small."})
 
 
 @pytest_twisted.ensureDeferred
