@@ -16,14 +16,10 @@ from sbm.model.author import new_request_id
 from sbm.web.http.answer_headers import complete, refusal
 from sbm.web.http.authors import request_id_of
 from sbm.web.http.body_limits import TinyChunks
-from sbm.web.http.connection_limits import Limits, Phase
+from sbm.web.http.connection_limits import DROPPED_BYTES, READ_BYTES, Limits, Phase
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import fault_of_host, fault_of_target
 from sbm.web.http.targets import plain_target
-
-# A connection is read in small pieces: the smallest chunks that a piece of a body can be made of
-# are then done with in a few milliseconds.
-READ_BYTES = 2**12
 
 # The methods that the old service accepts, too: no lower case.
 _METHOD = re.compile(rb"[A-Z0-9$_.-]{3,20} ")
@@ -52,6 +48,7 @@ class BoundedChannel(HTTPChannel):
     since = 0.0
     crowded = ""
     address = ""
+    is_new = True
 
     _networkProducer: Any
     _deadline: Any = None
@@ -196,6 +193,7 @@ class BoundedChannel(HTTPChannel):
         if self._is_deaf:
             return
         if self.phase is Phase.IDLE and data:
+            self.is_new = False
             self._enter(Phase.HEADERS, self._header_seconds)
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 
@@ -356,6 +354,8 @@ class BoundedChannel(HTTPChannel):
 
     def _stop_reading(self) -> None:
         self._is_deaf = True
+        if hasattr(self.transport, "bufferSize"):
+            self.transport.bufferSize = DROPPED_BYTES
         self._holders.clear()
         self._will_close()
         self._networkProducer.resumeProducing()

@@ -6,6 +6,12 @@ from enum import IntEnum
 
 from attrs import frozen
 
+# A connection is read in small pieces: the smallest chunks that a piece of a body can be made of
+# are then done with in a few milliseconds.
+READ_BYTES = 2**12
+# What is only dropped is read in larger ones.
+DROPPED_BYTES = 2**16
+
 
 @frozen(kw_only=True)
 class Limits:
@@ -38,8 +44,8 @@ class Limits:
 class Phase(IntEnum):
     """The state of a connection. If there are too many, the lowest states are closed first."""
 
-    IDLE = 0
-    CLOSING = 1
+    CLOSING = 0
+    IDLE = 1
     HEADERS = 2
     BODY = 3
     ANSWER = 4

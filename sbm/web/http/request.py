@@ -279,10 +279,19 @@ class BoundedSite(Site):
         waiting = [one for one in counted if not one.is_working]
         if not waiting:
             return False
-        oldest = min(waiting, key=lambda one: (one.phase, one.since))
+        oldest = min(waiting, key=_rank)
         self._channels.discard(oldest)
         oldest.abandon("connections")
         return True
+
+
+def _rank(channel: BoundedChannel) -> tuple[Phase, float]:
+    """The connection with the lowest one is closed first.
+
+    A new one counts as one that sends: its request may have come, and was not read yet.
+    """
+    is_new = channel.phase is Phase.IDLE and channel.is_new
+    return Phase.HEADERS if is_new else channel.phase, channel.since
 
 
 @define(eq=False, slots=False)

@@ -269,13 +269,35 @@ def test_the_spare_connections_make_room_for_each_other() -> None:
     house.say(told_already, GET)
     house.clock.advance(1)
     silent, late = house.client(), house.client()
-    # Whoever says nothing goes first.
-    assert (told_already.aborted, silent.aborted) == (False, True)
+    # Whoever has an answer goes first: the others may have sent what was not read yet.
+    assert (told_already.aborted, silent.aborted) == (True, False)
     probe = GET.replace(b"/ ", b"/livez ")
     house.say(late, probe)
     house.say(house.client(), probe)
-    assert told_already.aborted
+    assert silent.aborted
     assert told(house.client()) == (503, "Too many connections. Try again later.")
+
+
+def test_a_new_connection_does_not_make_room_for_the_next(house: SiteUnderTest) -> None:
+    resting = house.client()
+    house.say(resting, GET)
+    house.clock.advance(1)
+    late = house.client()
+    another = house.client()
+    assert (resting.aborted, late.aborted) == (True, False)
+    for client in (late, another):
+        house.say(client, GET)
+        assert b" 200 " in client.value()
+
+
+def test_a_refused_client_that_sends_on_makes_room_before_others(house: SiteUnderTest) -> None:
+    resting = house.client()
+    house.say(resting, GET)
+    house.clock.advance(1)
+    refused = house.client()
+    house.say(refused, b"NONSENSE\r\n\r\n")
+    house.client()
+    assert (resting.aborted, refused.aborted) == (False, True)
 
 
 def test_one_address_has_a_part_of_the_connections() -> None:
