@@ -22,6 +22,7 @@ SCRIPTS = (
     "versus_procrastinate",
     "refusals",
     "hostile_peers",
+    "hostile_clients",
     "open_pages",
     "pages",
     "million",

@@ -20,13 +20,13 @@ def identity(number: int) -> str:
     return str(uuid.UUID(int=number + 1))
 
 
-def add_user(cursor: Any) -> None:
-    """Insert the administrator whose token is ``TOKEN``."""
+def add_user(cursor: Any, name: str = "benchmark", token: str = TOKEN) -> None:
+    """Insert an administrator with a token."""
     cursor.execute(
-        "WITH made AS (INSERT INTO users (username, is_admin) VALUES ('benchmark', true)"
+        "WITH made AS (INSERT INTO users (username, is_admin) VALUES (%s, true)"
         " RETURNING id)"
         " INSERT INTO tokens (user_id, digest) SELECT id, %s FROM made",
-        (hashlib.sha256(TOKEN.encode("ascii")).digest(),),
+        (name, hashlib.sha256(token.encode("ascii")).digest()),
     )
 
 

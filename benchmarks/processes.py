@@ -49,6 +49,15 @@ class Process:
         """Its resident memory."""
         return int(psutil.Process(self.pid).memory_info().rss)
 
+    def forget_peak(self) -> None:
+        """Let ``peak_bytes`` begin anew."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5", encoding="ascii")
+
+    def peak_bytes(self) -> int:
+        """The most resident memory it has had."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def check(self, log: Path) -> None:
         """Raise RuntimeError, with the end of its log, if it has ended."""
         if self.popen.poll() is not None:
