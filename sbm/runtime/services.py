@@ -113,8 +113,23 @@ class Sequential(ServiceGroup):
             self._stopping.cancel()
 
 
+# So many new connections may wait until they are accepted. Twisted has 50: in a flood, the system
+# dropped others, and their clients tried again after a second, or after three. Not many more: all
+# that wait are accepted in one turn of the reactor.
+BACKLOG = 128
+# The kinds of endpoints that have such a setting.
+_WITH_BACKLOG = frozenset({"tcp", "tcp6", "ssl", "unix"})
+
+
 class CannotListen(SystemExit):
     """The port cannot be opened. Nothing was started; the process ends with this message."""
+
+
+def _with_backlog(description: str) -> str:
+    kind = description.partition(":")[0]
+    if kind not in _WITH_BACKLOG or ":backlog=" in description:
+        return description
+    return f"{description}:backlog={BACKLOG}"
 
 
 @define(eq=False, slots=False, kw_only=True)
@@ -133,7 +148,7 @@ class Port(Service):
         Service.privilegedStartService(self)
         refusals: list[Failure] = []
         try:
-            endpoint = serverFromString(self._reactor, self._description)
+            endpoint = serverFromString(self._reactor, _with_backlog(self._description))
         except Exception as error:  # each kind of endpoint raises other errors
             refusals.append(Failure(error))
         else:

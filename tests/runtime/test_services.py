@@ -16,8 +16,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactor
 
-from sbm.runtime.services import CannotListen, Parallel, Port, Sequential
+from sbm.runtime.services import BACKLOG, CannotListen, Parallel, Port, Sequential
 
 reactor: Any = _reactor
 
@@ -290,6 +291,21 @@ async def test_a_port_without_a_privileged_start_listens_all_the_same(tmp_path: 
 async def test_a_port_that_never_listened_is_stopped_at_once() -> None:
     port: Any = Port(reactor=reactor, description="tcp:0", factory=Greeting())
     await port.stopService()
+
+
+@pytest.mark.parametrize(
+    ("description", "backlog"),
+    [
+        ("tcp:0:interface=127.0.0.1", BACKLOG),
+        ("tcp:0:backlog=7", 7),
+        (r"tcp6:0:interface=\:\:1", BACKLOG),
+    ],
+)
+def test_many_new_connections_may_wait(description: str, backlog: int) -> None:
+    reactor = MemoryReactor()
+    port: Any = Port(reactor=reactor, description=description, factory=Greeting())
+    port.privilegedStartService()
+    assert [server[2] for server in reactor.tcpServers] == [backlog]
 
 
 def test_a_port_that_is_taken_ends_the_start_with_a_message() -> None:
