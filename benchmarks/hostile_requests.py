@@ -106,8 +106,8 @@ def _public(number: int) -> bytes:
 
 
 def _busy(number: int) -> bytes:
-    kinds = (_get(_API + b"schedule/1/", _mine(number)), _login(number), _list(number, USUAL))
-    return kinds[number % len(kinds)]
+    kinds = (_token_of_nobody, _password_of_nobody)
+    return _get(_API + b"schedule/1/", kinds[number % len(kinds)](number))
 
 
 def _upload(*lines: bytes) -> bytes:
@@ -169,7 +169,8 @@ ATTACKS: dict[str, Attack] = {
     "lists of one user": Attack(play=ask(lambda _: _list(0, USUAL))),
     "lists of eight users": Attack(play=ask(lambda n: _list(n, USUAL))),
     "lists that nobody reads": Attack(play=read_nothing(lambda n: _list(n, USUAL))),
-    "440 busy connections": Attack(play=ask(_busy), clients=440),
+    "440 busy strangers": Attack(play=ask(_busy), clients=440),
+    "440 busy users": Attack(play=ask(lambda n: _list(n, USUAL)), clients=440),
     "10,000 idle connections": Attack(play=say_nothing, clients=10_000),
     "slow heads": Attack(play=drip(_SLOW_HEAD, b"a: b\r\n", pause=1.0), clients=500),
     "slow bodies": Attack(play=drip(_CHUNKED_HEAD % _API, b"1\r\na\r\n", pause=1.0), clients=500),
