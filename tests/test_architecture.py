@@ -111,8 +111,8 @@ INHERITED_INTERNALS = {
         "_send100Continue",
         "_transferDecoder",
         "_version",
-        "_waitingForTransport",
     },
+    "sbm.web.http.held_channel.HeldChannel": {"_networkProducer", "_waitingForTransport"},
 }
 # A private attribute or method, where it is defined or used in its class.
 PRIVATE = re.compile(r"\bself\.(_[a-z]\w*)|\bdef (_[a-z]\w*)|^    (_[a-z]\w*)\b", re.MULTILINE)

@@ -371,4 +371,5 @@ def build(
         refusals=refusals,
         body_limits=BodyLimits.with_metadata(content.metadata_bytes),
         proxies=endpoint.proxies,
+        knows=passwords.guard.knows,
     )

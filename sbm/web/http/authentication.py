@@ -45,7 +45,7 @@ class Token:
         except Unauthenticated as error:
             self._guard.refuse(self.digest, self._address, error)
             raise
-        self._guard.accept(self.digest)
+        self._guard.accept(self.digest, self._address)
         return user
 
     @property
@@ -115,6 +115,7 @@ class Authentication:
             token = _token(header)
             is_schedulers = self._is_schedulers(token)
             if is_schedulers and calls_back:
+                self._passwords.guard.welcome(address)
                 return SCHEDULER
             found = Token(
                 token=token,

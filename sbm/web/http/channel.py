@@ -9,7 +9,6 @@ import re
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
-from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
 from sbm.model.author import new_request_id
@@ -17,6 +16,7 @@ from sbm.web.http.answer_headers import complete, refusal
 from sbm.web.http.authors import request_id_of
 from sbm.web.http.body_limits import TinyChunks
 from sbm.web.http.connection_limits import DROPPED_BYTES, READ_BYTES, Limits, Phase
+from sbm.web.http.held_channel import HeldChannel
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import fault_of_host, fault_of_target
 from sbm.web.http.targets import plain_target
@@ -34,11 +34,11 @@ PROBES = frozenset({b"/livez", b"/readyz"})
 
 
 @implementer(IHalfCloseableProtocol)
-class BoundedChannel(HTTPChannel):
+class BoundedChannel(HeldChannel):
     """An HTTP/1 connection with limits. It answers in JSON, even if the request is malformed.
 
     ``site`` is its BoundedSite. ``crowded`` says which limit of connections was reached before it;
-    empty: none was. ``address`` is what counts as its client's address.
+    empty: none was.
     """
 
     site: Any
@@ -47,13 +47,10 @@ class BoundedChannel(HTTPChannel):
     phase = Phase.IDLE
     since = 0.0
     crowded = ""
-    address = ""
     is_new = True
 
     _networkProducer: Any
     _deadline: Any = None
-    _is_deaf = False
-    _is_lost = False
     _is_retiring = False
     _has_ended = False
     _is_abandoned = False
@@ -61,24 +58,27 @@ class BoundedChannel(HTTPChannel):
     _owes_continue = False
     _is_secure = False
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._holders: set[object] = set()
-
     @property
     def is_working(self) -> bool:
-        """Whether a request is being processed, and nothing of the answer was sent yet.
+        """Whether a request is read or processed, and nothing of the answer was sent yet.
 
         False if the client has closed its side: it may have given up.
         """
         if self._has_ended:
             return False
+        if self.waits_for_turn:
+            return True
         return self.phase is Phase.ANSWER and not any(one.startedWriting for one in self.requests)
 
     @property
     def is_left(self) -> bool:
         """Whether the client has closed its side, as all do that have gone."""
         return self._has_ended
+
+    @property
+    def is_to_be_read(self) -> bool:
+        """Whether it is new, or something has come, that was not read yet."""
+        return self.waits_for_turn or (self.is_new and self.phase is Phase.IDLE)
 
     @property
     def target(self) -> tuple[bytes, bytes]:
@@ -102,7 +102,7 @@ class BoundedChannel(HTTPChannel):
         return self._is_secure
 
     def connectionLost(self, reason: Any = None) -> None:
-        self._is_lost = True
+        self.is_lost = True
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         if not self._is_abandoned:
@@ -112,10 +112,10 @@ class BoundedChannel(HTTPChannel):
 
     def loseConnection(self) -> None:
         """Close after the answer; a client that is still sending may go on until it has read it."""
-        if self.phase is Phase.CLOSING or self._is_lost:
+        if self.phase is Phase.CLOSING or self.is_lost:
             return
         half_close = getattr(self.transport, "loseWriteConnection", None)
-        if self._is_deaf and not self._has_ended and half_close is not None:
+        if self.is_deaf and not self._has_ended and half_close is not None:
             self._enter(Phase.CLOSING, self.limits.linger_seconds)
             self._networkProducer.unregisterProducer()
             self.transport.resumeProducing()
@@ -130,17 +130,17 @@ class BoundedChannel(HTTPChannel):
         Called again whenever reading is resumed.
         """
         self._has_ended = True
-        self._end_if_over()
+        self.end_if_over()
 
     def writeConnectionLost(self) -> None:
         """Everything was sent: wait until the client closes."""
 
-    def _end_if_over(self) -> None:
+    def end_if_over(self) -> None:
         """Close the connection of a client that sends no more, unless a request is in progress.
 
         While input is still unread, do nothing: this is called again when reading is resumed.
         """
-        if not self._has_ended or self._is_lost or self._holders:
+        if not self._has_ended or self.is_lost or self._holders:
             return
         if self.phase in (Phase.HEADERS, Phase.BODY):
             self.refuse(400, INCOMPLETE, kind="incomplete")
@@ -158,7 +158,7 @@ class BoundedChannel(HTTPChannel):
     def _count_cut_off(self, cause: str) -> None:
         if self.phase is Phase.ANSWER and self.requests:
             self.site.refusals.cut_off(self.requests[0].path, cause)
-        elif self.phase in (Phase.HEADERS, Phase.BODY) and not self._is_deaf:
+        elif self.phase in (Phase.HEADERS, Phase.BODY) and not self.is_deaf:
             self.site.refusals.cut_off(self._target_being_read, cause)
 
     def retire(self) -> None:
@@ -169,7 +169,7 @@ class BoundedChannel(HTTPChannel):
         self.site.reactor.callLater(0, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
-        if self.phase is Phase.IDLE and not self._is_lost:
+        if self.phase is Phase.IDLE and not self.is_lost:
             self.loseConnection()
 
     def _enter(self, phase: Phase, seconds: float) -> None:
@@ -190,15 +190,15 @@ class BoundedChannel(HTTPChannel):
     # Reading a request
 
     def dataReceived(self, data: bytes) -> None:
-        if self._is_deaf:
+        if self.is_deaf:
             return
         if self.phase is Phase.IDLE and data:
             self.is_new = False
             self._enter(Phase.HEADERS, self._header_seconds)
-        super().dataReceived(data)  # type: ignore[no-untyped-call]
+        super().dataReceived(data)
 
     def lineReceived(self, line: bytes) -> None:
-        if self._is_deaf:
+        if self.is_deaf:
             return
         if self._at_start and len(line) > self.limits.line_bytes:
             self._refuse_line(len(line))
@@ -261,7 +261,7 @@ class BoundedChannel(HTTPChannel):
             self._transferDecoder = None
 
     def rawDataReceived(self, data: bytes) -> None:
-        if self._is_deaf:
+        if self.is_deaf:
             return
         try:
             super().rawDataReceived(data)
@@ -288,14 +288,14 @@ class BoundedChannel(HTTPChannel):
         else:
             self.paused = False
             self._enter(Phase.IDLE, self.limits.idle_seconds)
-            self._end_if_over()
+            self.end_if_over()
 
     def _take_turn(self) -> None:
-        if not self._is_lost:
+        if not self.is_lost:
             self.paused = False
             self.release("turn")
             self.dataReceived(b"")
-            self._end_if_over()
+            self.end_if_over()
 
     # Answers
 
@@ -306,14 +306,14 @@ class BoundedChannel(HTTPChannel):
 
     def answer_now(self) -> None:
         """Answer the request before its body was read; the rest of the body is dropped."""
-        if self._is_deaf or self._is_lost or self._handlingRequest:
+        if self.is_deaf or self.is_lost or self._handlingRequest:
             return
         self._stop_reading()
         self.allContentReceived()
 
     def refuse(self, status: int, detail: str, *, kind: str) -> None:
         """Answer with an error, if the request cannot be read or has too much, and close."""
-        if self._is_deaf or self._is_lost:
+        if self.is_deaf or self.is_lost:
             return
         # A request that is being read may have given its id; otherwise it gets one here.
         is_begun = self.phase in (Phase.HEADERS, Phase.BODY) and self.requests
@@ -353,7 +353,7 @@ class BoundedChannel(HTTPChannel):
         return None if path is None else plain_target(self._command, path)
 
     def _stop_reading(self) -> None:
-        self._is_deaf = True
+        self.is_deaf = True
         if hasattr(self.transport, "bufferSize"):
             self.transport.bufferSize = DROPPED_BYTES
         self._holders.clear()
@@ -376,26 +376,6 @@ class BoundedChannel(HTTPChannel):
 
     def send_owed_continue(self) -> None:
         """Send 100 Continue to a client that waits for it."""
-        if self._owes_continue and not self._is_deaf and not self._is_lost:
+        if self._owes_continue and not self.is_deaf and not self.is_lost:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._owes_continue = False
-
-    # Pausing and resuming
-
-    def hold(self, holder: object) -> None:
-        """Pause reading until all holders have released."""
-        if not self._is_deaf and not self._is_lost:
-            self._holders.add(holder)
-            self._networkProducer.pauseProducing()
-
-    def release(self, holder: object) -> None:
-        """Resume reading, unless there are other holders."""
-        if holder in self._holders:
-            self._holders.discard(holder)
-            if not self._holders and not self._waitingForTransport and not self._is_lost:
-                self._networkProducer.resumeProducing()
-
-    def resumeProducing(self) -> None:
-        super().resumeProducing()  # type: ignore[no-untyped-call]
-        if self._holders:
-            self._networkProducer.pauseProducing()

@@ -21,8 +21,8 @@ class Limits:
     more there may be, which only answer the probes, and tell all others to come again. Bytes: of
     the request line, of one header, and of all headers. Seconds: from the first byte of a request
     to the end of its headers, also on a spare connection; then to the end of its body; then to the
-    end of the answer; between two requests; and the time in which a client must close, if its
-    request was not read.
+    end of the answer; between two requests; the time in which a client must close, if its
+    request was not read; and in which a new connection is not closed for another.
     """
 
     connections: int = 400
@@ -39,6 +39,7 @@ class Limits:
     answer_seconds: float = 900
     idle_seconds: float = 75
     linger_seconds: float = 15
+    new_seconds: float = 1
 
 
 class Phase(IntEnum):

@@ -62,6 +62,7 @@ class CredentialGuard:
     _key: bytes = field(factory=lambda: secrets.token_bytes(32), init=False, repr=False)
     _refused: OrderedDict[bytes, _WrongCredentials] = field(factory=OrderedDict, init=False)
     _right: OrderedDict[bytes, float] = field(factory=OrderedDict, init=False)
+    _known: OrderedDict[str, float] = field(factory=OrderedDict, init=False)
     _addresses: OrderedDict[str, _Bucket] = field(factory=OrderedDict, init=False)
 
     def digest(self, *credentials: str) -> bytes:
@@ -93,10 +94,20 @@ class CredentialGuard:
         _put(self._refused, digest, known)
         self._count(address, now)
 
-    def accept(self, digest: bytes) -> None:
+    def accept(self, digest: bytes, address: str) -> None:
         """Note that these credentials were looked up, and are right."""
         self._refused.pop(digest, None)
         _put(self._right, digest, float(self._reactor.seconds()))
+        self.welcome(address)
+
+    def welcome(self, address: str) -> None:
+        """Note that somebody at this address has proved who they are."""
+        _put(self._known, address, float(self._reactor.seconds()))
+
+    def knows(self, address: str) -> bool:
+        """Whether somebody at this address has proved who they are a while ago."""
+        now = float(self._reactor.seconds())
+        return self._known.get(address, float("-inf")) > now - RIGHT_SECONDS
 
     def _left(self, address: str, now: float) -> float:
         bucket = self._addresses.get(address)

@@ -68,7 +68,7 @@ class Proxies:
         before = b",".join(lines).decode("latin-1").split(",") if self.trusts(address) else []
         while before and self.trusts(address):
             address = before.pop().strip()
-        return "" if self.trusts(address) else str(_parsed(address) or "")
+        return "" if self.trusts(address) else str(parsed_address(address) or "")
 
     def _trust(self, request: Request) -> bool:
         return self.trusts(_peer(request))
@@ -77,7 +77,7 @@ class Proxies:
         """Whether this address is that of a trusted proxy."""
         if not self.networks:
             return False
-        address = _parsed(text)
+        address = parsed_address(text)
         return address is not None and any(address in network for network in self.networks)
 
 
@@ -85,10 +85,11 @@ def _peer(request: Request) -> str:
     return str(getattr(request.getClientAddress(), "host", None) or "")
 
 
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+def parsed_address(text: str) -> IPv4Address | IPv6Address | None:
+    """The address of a host, if it has one: a Unix socket has none."""
     try:
         address = ip_address(text.partition("%")[0])
-    except ValueError:  # a Unix socket's
+    except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped

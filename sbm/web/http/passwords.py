@@ -93,7 +93,7 @@ class Passwords:
         if user is None:
             self.guard.refuse(digest, address, Unauthenticated(INVALID_PASSWORD, kind=WRONG))
         else:
-            self.guard.accept(digest)
+            self.guard.accept(digest, address)
         return user
 
     async def _user_with(self, username: str, password: str) -> User | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv6Network
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -20,8 +20,10 @@ from sbm.web.http.authors import REQUEST_ID_HEADER, request_id_of
 from sbm.web.http.body_limits import USUAL_BYTES, BodyLimits, check_chunks
 from sbm.web.http.channel import CROWDED, BoundedChannel
 from sbm.web.http.connection_limits import Limits, Phase
+from sbm.web.http.crowd import Crowd, Full
 from sbm.web.http.http_errors import NotStored, Reason
-from sbm.web.http.origin import Proxies
+from sbm.web.http.origin import Proxies, parsed_address
+from sbm.web.http.reading_lanes import ReadingLanes
 from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.targets import plain_target
 from sbm.web.http.uploads import Upload, Uploads
@@ -170,6 +172,7 @@ class BoundedSite(Site):
         refusals: Refusals | None = None,
         body_limits: BodyLimits | None = None,
         proxies: Proxies | None = None,
+        knows: Callable[[str], bool] = lambda _: False,
     ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             resource, requestFactory=BoundedRequest, timeout=None, reactor=reactor
@@ -179,7 +182,8 @@ class BoundedSite(Site):
         self.refusals = refusals or Refusals(reactor=reactor)
         self.body_limits = body_limits or BodyLimits()
         self.proxies = proxies or Proxies()
-        self._channels: set[BoundedChannel] = set()
+        self.lanes = ReadingLanes(reactor=reactor, knows=knows)
+        self._crowd = Crowd(reactor=reactor, limits=self.limits, knows=self.lanes.knows)
         self._empty: Deferred[None] = succeed(None)
 
     def buildProtocol(self, addr: Any) -> Any:
@@ -187,57 +191,37 @@ class BoundedSite(Site):
 
         If all are busy, it is one of the spare ones; if these are busy, too, it is told at once.
         """
-        address = self._counted_address(addr)
-        crowded = self._crowded(address)
-        if crowded and not self._make_room(lambda one: bool(one.crowded), self.limits.spare):
+        host = self._client(addr)
+        address = _counted(host)
+        try:
+            crowded = self._crowd.make_room(host, address)
+        except Full as full:
             overloaded = Overloaded()
-            reason = Reason(kind=crowded)
+            reason = Reason(kind=str(full))
             self.refusals.refused(None, 503, reason, request_id=overloaded.request_id)
             return overloaded
         channel: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
         channel.limits = self.limits
         channel.since = self.reactor.seconds()
-        channel.crowded, channel.address = crowded, address
-        self._channels.add(channel)
+        channel.crowded, channel.address, channel.host = crowded, address, host
+        self._crowd.add(channel)
         return channel
 
-    def _crowded(self, address: str) -> str:
-        """Which limit a new connection from this address would exceed; empty: none."""
-        limits = self.limits
-        if address and not self._make_room(
-            lambda one: one.address == address and not one.crowded, limits.of_address
-        ):
-            return "connections-of-address"
-        if not self._make_room(lambda one: not one.crowded, limits.connections):
-            return "connections"
-        return ""
-
-    def _counted_address(self, addr: Any) -> str:
-        """What counts as the address of a client; empty for a proxy, and for a Unix socket.
-
-        Whoever has an address of IPv6 has a whole network of them.
-        """
+    def _client(self, addr: Any) -> str:
+        """The address of a client; empty for a proxy, and for a Unix socket."""
         host = str(getattr(addr, "host", "") or "")
-        if not host or self.proxies.trusts(host):
-            return ""
-        try:
-            address = ip_address(host.partition("%")[0])
-        except ValueError:
-            return ""
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
-            return str(IPv6Network((address, 64), strict=False))
-        return str(getattr(address, "ipv4_mapped", None) or address)
+        return "" if self.proxies.trusts(host) else str(parsed_address(host) or "")
 
     def forget(self, channel: BoundedChannel) -> None:
         """Remove a closed channel."""
-        self._channels.discard(channel)
-        if not self._channels and not self._empty.called:
+        self._crowd.forget(channel)
+        if not self._crowd and not self._empty.called:
             self.refusals.flush()
             self._empty.callback(None)
 
     def emptied(self) -> Deferred[None]:
         """Fires when the last connection is closed; the limits of connections bound the time."""
-        self._empty = Deferred() if self._channels else succeed(None)
+        self._empty = Deferred() if self._crowd else succeed(None)
         return self._empty
 
     def startFactory(self) -> None:
@@ -248,7 +232,7 @@ class BoundedSite(Site):
     def stopFactory(self) -> None:
         super().stopFactory()
         self.refusals.flush()
-        for channel in list(self._channels):
+        for channel in self._crowd.all:
             channel.retire()
 
     def acceptableProtocols(self) -> list[bytes]:
@@ -269,29 +253,12 @@ class BoundedSite(Site):
     def log(self, request: Any) -> None:
         """Write no access log."""
 
-    def _make_room(self, counts: Callable[[BoundedChannel], bool], most: int) -> bool:
-        """Whether one more of those that count may come; if need be, the oldest is closed."""
-        if len(self._channels) < most:
-            return True
-        counted = [one for one in self._channels if counts(one)]
-        if len(counted) < most:
-            return True
-        waiting = [one for one in counted if not one.is_working]
-        if not waiting:
-            return False
-        oldest = min(waiting, key=_rank)
-        self._channels.discard(oldest)
-        oldest.abandon("connections")
-        return True
 
-
-def _rank(channel: BoundedChannel) -> tuple[Phase, float]:
-    """The connection with the lowest one is closed first.
-
-    A new one counts as one that sends: its request may have come, and was not read yet.
-    """
-    is_new = channel.phase is Phase.IDLE and channel.is_new
-    return Phase.HEADERS if is_new else channel.phase, channel.since
+def _counted(address: str) -> str:
+    """What counts as the address: whoever has one of IPv6 has a whole network of them."""
+    if ":" not in address:
+        return address
+    return str(IPv6Network((address, 64), strict=False))
 
 
 @define(eq=False, slots=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any
 
@@ -18,6 +19,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from sbm.web.http.connection_limits import Limits
 from sbm.web.http.origin import Proxies
+from sbm.web.http.reading_lanes import TURN_SECONDS
 from sbm.web.http.request import BoundedSite
 
 LIMITS = Limits(
@@ -28,6 +30,7 @@ LIMITS = Limits(
     idle_seconds=75,
     linger_seconds=15,
 )
+FRIEND, STRANGER = "192.0.2.9", "192.0.2.8"
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n"
 
@@ -37,6 +40,7 @@ class Echo(Resource):
 
     isLeaf = True
     holds = False
+    takes: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -44,6 +48,7 @@ class Echo(Resource):
 
     def render(self, request: Any) -> Any:
         self.requests.append(request)
+        self.takes()
         return NOT_DONE_YET if self.holds else b"%d" % len(request.content.read())
 
 
@@ -73,12 +78,14 @@ class Transport(StringTransport):
 
 
 class SiteUnderTest:
-    """A site on a clock, and its clients."""
+    """A site on a clock, and its clients; those at FRIEND are known."""
 
     def __init__(self, limits: Limits = LIMITS, *, proxies: Proxies | None = None) -> None:
         self.clock = Clock()
         self.echo = Echo()
-        self.site = BoundedSite(self.echo, self.clock, limits=limits, proxies=proxies)
+        self.site = BoundedSite(
+            self.echo, self.clock, limits=limits, proxies=proxies, knows=lambda host: host == FRIEND
+        )
 
     def client(self, host: str = "") -> Transport:
         transport = Transport()  # type: ignore[no-untyped-call]
@@ -192,6 +199,7 @@ def test_what_is_done_in_time_leaves_no_clock_ticking(house: SiteUnderTest) -> N
     client = house.client()
     house.say(client, GET)
     client.hang_up()
+    house.clock.advance(0)
     assert house.clock.getDelayedCalls() == []
 
 
@@ -215,6 +223,7 @@ def test_a_connection_that_rests_makes_room_before_one_that_sends(house: SiteUnd
     house.say(sending, POST)
     house.clock.advance(1)
     resting = house.client()
+    house.clock.advance(1)
     house.client()
     assert (resting.aborted, sending.aborted) == (True, False)
 
@@ -273,6 +282,7 @@ def test_the_spare_connections_make_room_for_each_other() -> None:
     assert (told_already.aborted, silent.aborted) == (True, False)
     probe = GET.replace(b"/ ", b"/livez ")
     house.say(late, probe)
+    house.clock.advance(1)
     house.say(house.client(), probe)
     assert silent.aborted
     assert told(house.client()) == (503, "Too many connections. Try again later.")
@@ -341,6 +351,96 @@ def test_a_client_that_does_not_read_makes_room(house: SiteUnderTest) -> None:
     house.echo.requests[0].write(b"begun")
     house.client()
     assert [client.aborted for client in working] == [True, False]
+
+
+# Turns
+
+
+def busy(house: SiteUnderTest, count: int, host: str = STRANGER) -> list[Transport]:
+    """So many clients, each of whose requests takes the time of a turn."""
+
+    def take() -> None:
+        house.clock.rightNow += TURN_SECONDS
+
+    house.echo.takes = take
+    clients = [house.client(host) for _ in range(count)]
+    for client in clients:
+        house.say(client, GET)
+    return clients
+
+
+def answered(*clients: Transport) -> list[bool]:
+    return [bool(client.value()) for client in clients]
+
+
+@pytest.fixture
+def large_house() -> SiteUnderTest:
+    return SiteUnderTest(evolve(LIMITS, connections=10))
+
+
+def test_what_there_is_no_time_for_is_read_in_the_next_turns(large_house: SiteUnderTest) -> None:
+    clients = busy(large_house, 3)
+    assert answered(*clients) == [True, False, False]
+    assert [client.producerState for client in clients] == ["producing", "paused", "paused"]
+    large_house.next_turn()
+    assert answered(*clients) == [True, True, False]
+    large_house.next_turn()
+    assert answered(*clients) == [True, True, True]
+    assert {client.producerState for client in clients} == {"producing"}
+
+
+def test_a_known_client_does_not_wait_for_strangers(large_house: SiteUnderTest) -> None:
+    busy(large_house, 3)
+    friend = large_house.client(FRIEND)
+    large_house.say(friend, GET)
+    assert answered(friend) == [True]
+
+
+def test_each_address_has_its_turn(large_house: SiteUnderTest) -> None:
+    many = busy(large_house, 4)
+    (one,) = busy(large_house, 1, "192.0.2.7")
+    for _ in range(2):
+        large_house.next_turn()
+    assert answered(*many, one) == [True, True, False, False, True]
+
+
+def test_a_client_that_hangs_up_before_its_turn_is_not_read(large_house: SiteUnderTest) -> None:
+    _, late = busy(large_house, 2)
+    late.hang_up()
+    large_house.next_turn()
+    assert len(large_house.echo.requests) == 1
+
+
+def test_what_waits_for_its_turn_makes_no_room_for_strangers(house: SiteUnderTest) -> None:
+    house.echo.holds = True
+    working, late = busy(house, 2)
+    house.clock.rightNow += LIMITS.new_seconds
+    another = house.client(STRANGER)
+    house.say(another, GET)
+    assert [working.aborted, late.aborted] == [False, False]
+
+
+def test_a_stranger_that_is_not_read_yet_makes_room_for_a_known_client(
+    house: SiteUnderTest,
+) -> None:
+    house.echo.holds = True
+    _, late = busy(house, 2)
+    assert [late.aborted] == [False]
+    friend = house.client(FRIEND)
+    assert late.aborted
+    house.echo.holds = False
+    house.say(friend, GET)
+    assert b" 200 " in friend.value()
+
+
+def test_a_known_client_that_rests_makes_room_after_strangers(house: SiteUnderTest) -> None:
+    friend = house.client(FRIEND)
+    house.say(friend, GET)
+    house.clock.advance(1)
+    stranger = house.client(STRANGER)
+    house.say(stranger, POST)
+    house.client(STRANGER)
+    assert (friend.aborted, stranger.aborted) == (False, True)
 
 
 def test_when_the_site_stops_idle_connections_are_closed_and_others_answered(

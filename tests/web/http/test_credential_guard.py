@@ -105,7 +105,7 @@ def test_a_client_without_an_address_does_not_wait(guard: CredentialGuard) -> No
 
 def test_whoever_was_right_goes_on_beside_a_guesser(guard: CredentialGuard, clock: Clock) -> None:
     right = guard.digest("token", "right")
-    guard.accept(right)
+    guard.accept(right, HERE)
     for number in range(FREE):
         guess(guard, number)
     guard.check(right, HERE)
@@ -129,5 +129,16 @@ def test_a_flood_does_not_fill_the_memory(guard: CredentialGuard) -> None:
     for number in range(MOST + 10):
         digest = guard.digest("token", str(number))
         guard.refuse(digest, f"address {number}", WRONG)
-        guard.accept(guard.digest("right", str(number)))
+        guard.accept(guard.digest("right", str(number)), f"address {number}")
     assert len(guard._refused) == len(guard._right) == len(guard._addresses) == MOST
+
+
+def test_an_address_with_right_credentials_is_known_for_a_while(
+    guard: CredentialGuard, clock: Clock
+) -> None:
+    guess(guard, 1, HERE)
+    assert not guard.knows(HERE)
+    guard.accept(guard.digest("token", "right"), HERE)
+    assert (guard.knows(HERE), guard.knows(THERE)) == (True, False)
+    clock.advance(RIGHT_SECONDS)
+    assert not guard.knows(HERE)

@@ -299,7 +299,7 @@ def channels(api: Api) -> list[Any]:
 
     factories = [one.factory for one in reactor.getReaders() if hasattr(one, "factory")]
     sites = [one for one in factories if hasattr(one, "refusals")]
-    return [channel for site in sites for channel in site._channels]
+    return [channel for site in sites for channel in site._crowd.all]
 
 
 @ensureDeferred

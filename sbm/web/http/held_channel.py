@@ -1,0 +1,75 @@
+"""A connection that is read when it is its turn, and not while somebody holds it back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.web.http import HTTPChannel
+
+# Holds a connection back until it is its turn.
+_TURN = "turn to be read"
+
+
+class HeldChannel(HTTPChannel):
+    """An HTTP/1 connection; ``site`` knows whose turn it is to be read.
+
+    ``host`` is the address of its client, and ``address`` is what it counts as; both are empty for
+    a trusted proxy.
+    """
+
+    site: Any
+    host = ""
+    address = ""
+    is_deaf = False
+    is_lost = False
+
+    _networkProducer: Any
+    _unread = b""
+    _holders: set[object]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._holders = set()
+
+    @property
+    def waits_for_turn(self) -> bool:
+        """Whether something has come that was not read yet."""
+        return _TURN in self._holders
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read what has come, when it is the turn of this client."""
+        self._unread += data
+        if self.waits_for_turn:
+            return
+        if not self.site.lanes.of(self.host).read(self.address or self, self._read):
+            self.hold(_TURN)
+
+    def _read(self) -> None:
+        if self.is_deaf or self.is_lost:
+            return
+        data, self._unread = self._unread, b""
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+        if self.waits_for_turn:
+            self.release(_TURN)
+            self.end_if_over()
+
+    def end_if_over(self) -> None:
+        """Close the connection of a client that sends no more, unless a request is in progress."""
+
+    def hold(self, holder: object) -> None:
+        """Pause reading until all holders have released."""
+        if not self.is_deaf and not self.is_lost:
+            self._holders.add(holder)
+            self._networkProducer.pauseProducing()
+
+    def release(self, holder: object) -> None:
+        """Resume reading, unless there are other holders."""
+        if holder in self._holders:
+            self._holders.discard(holder)
+            if not self._holders and not self._waitingForTransport and not self.is_lost:
+                self._networkProducer.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()  # type: ignore[no-untyped-call]
+        if self._holders:
+            self._networkProducer.pauseProducing()
