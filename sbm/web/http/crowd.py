@@ -50,6 +50,8 @@ class Crowd:
     _spare: set[Crowded] = field(factory=set, init=False)
     _of_address: dict[str, set[Crowded]] = field(factory=lambda: defaultdict(set), init=False)
 
+    _found: dict[tuple[int, bool], list[Crowded]] = field(factory=dict, init=False)
+
     def __bool__(self) -> bool:
         return bool(self._usual or self._spare)
 
@@ -100,15 +102,29 @@ class Crowd:
         if len(counted) < most:
             return True
         is_known = self._knows(host)
-        may_close = [one for one in counted if not self._is_kept(one, is_known=is_known)]
-        if not may_close and is_known:
-            may_close = [one for one in counted if one.is_to_be_read and not self._knows(one.host)]
-        if not may_close:
-            return False
-        first = min(may_close, key=self._rank)
-        self.forget(first)
-        first.abandon("connections")
-        return True
+        may_close = self._may_close(counted, is_known=is_known)
+        while may_close:
+            one = may_close.pop()
+            if one in counted and not (one.is_working and not one.is_to_be_read):
+                self.forget(one)
+                one.abandon("connections")
+                return True
+        return False
+
+    def _may_close(self, counted: set[Crowded], *, is_known: bool) -> list[Crowded]:
+        """Those that make room, the first one last.
+
+        They are looked for once in a turn of the reactor: many may come in one.
+        """
+        key = id(counted), is_known
+        if not self._found:
+            self._reactor.callLater(0, self._found.clear)
+        if key not in self._found:
+            found = [one for one in counted if not self._is_kept(one, is_known=is_known)]
+            if not found and is_known:
+                found = [one for one in counted if one.is_to_be_read and not self._knows(one.host)]
+            self._found[key] = sorted(found, key=self._rank, reverse=True)
+        return self._found[key]
 
     def _is_kept(self, one: Crowded, *, is_known: bool) -> bool:
         """Whether a connection is in use, or its first request may have come unread.
