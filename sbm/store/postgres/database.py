@@ -203,9 +203,14 @@ class Database(Service):
             except Exception as error:
                 await self._undo(connection, error)
                 told = told_error(error)
-                if told is error:
-                    raise
-                raise told from error
+                try:
+                    if told is error:
+                        raise
+                    raise told from error
+                finally:
+                    # An error that its own frame knows lives on, with all that the frames on its
+                    # way hold, until the garbage is collected.
+                    del told
             if transaction.needs_commit:
                 await self._commit(connection, pending)
             if pending is not None and self._watch is not None:
