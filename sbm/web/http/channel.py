@@ -56,6 +56,7 @@ class BoundedChannel(HeldChannel):
     _is_abandoned = False
     _at_start = True
     _owes_continue = False
+    _owes_turn = False
     _is_secure = False
 
     @property
@@ -276,19 +277,36 @@ class BoundedChannel(HeldChannel):
         super().allContentReceived()  # type: ignore[no-untyped-call]
 
     def requestDone(self, request: Any) -> None:
-        """Go on with the input that came meanwhile, after all other connections had their turn."""
+        """Go on with the input that came meanwhile, after all other connections had their turn.
+
+        Not before the client has taken this answer: answers that nobody reads would pile up.
+        """
         self.paused = True
         super().requestDone(request)  # type: ignore[no-untyped-call]
         if not self.persistent:
             return
         if self._buffer:
-            self._enter(Phase.HEADERS, self.limits.header_seconds)
             self.hold("turn")
-            self.site.reactor.callLater(0, self._take_turn)
+            if self._waitingForTransport:
+                self._enter(Phase.IDLE, self.limits.idle_seconds)
+                self._owes_turn = True
+            else:
+                self._owe_turn()
         else:
             self.paused = False
             self._enter(Phase.IDLE, self.limits.idle_seconds)
             self.end_if_over()
+
+    def _owe_turn(self) -> None:
+        self._owes_turn = False
+        self._enter(Phase.HEADERS, self.limits.header_seconds)
+        self.site.reactor.callLater(0, self._take_turn)
+
+    def resumeProducing(self) -> None:
+        """The client has taken what was written: go on with what it has asked meanwhile."""
+        super().resumeProducing()
+        if self._owes_turn and not self.is_lost:
+            self._owe_turn()
 
     def _take_turn(self) -> None:
         if not self.is_lost:

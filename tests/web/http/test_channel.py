@@ -498,6 +498,29 @@ def test_the_rest_of_a_flood_is_not_read_before_its_turn(house: SiteUnderTest) -
     assert client.producerState == "producing"
 
 
+def test_a_client_that_takes_no_answer_gets_no_more(house: SiteUnderTest) -> None:
+    client = house.client()
+    house.echo.takes = client.protocol.pauseProducing  # the transport is full
+    house.say(client, GET * 3)
+    house.pass_time(2)
+    assert client.value().count(b" 200 ") == 1
+    assert client.producerState == "paused"
+    for answers in (2, 3):
+        client.protocol.resumeProducing()
+        house.clock.advance(0)
+        assert client.value().count(b" 200 ") == answers
+    client.protocol.resumeProducing()
+    assert client.producerState == "producing"
+
+
+def test_a_client_that_takes_no_answer_is_closed_in_time(house: SiteUnderTest) -> None:
+    client = house.client()
+    house.echo.takes = client.protocol.pauseProducing
+    house.say(client, GET * 2)
+    house.pass_time(76)
+    assert not client.is_open
+
+
 def test_bodies_and_requests_that_come_in_one_piece_are_told_apart(house: SiteUnderTest) -> None:
     client = house.client()
     post = POST + b"x" * 100
