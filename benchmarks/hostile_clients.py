@@ -13,7 +13,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -135,7 +135,7 @@ def measure(options: argparse.Namespace, folder: Path, about: dict[str, Any]) ->
             calls.during(2.0)  # what is loaded at the first use
             fresh = daemon.process.resident_bytes() / MIB
             assault.rest(2 * options.idle)
-            for name in chosen(options.only):
+            for name in chosen(options.only, options.every):
                 for addresses in (ONE, MANY)[-options.kinds :]:
                     assault.attack(name, addresses)
                     assault.rest(options.idle)
@@ -143,9 +143,9 @@ def measure(options: argparse.Namespace, folder: Path, about: dict[str, Any]) ->
     return figures(assault, fresh, end)
 
 
-def chosen(only: str) -> Iterator[str]:
-    """The names of the attacks with that in their name."""
-    return (name for name in ATTACKS if only in name)
+def chosen(only: str, every: int) -> Sequence[str]:
+    """The names of the attacks with that in their name; of these, one in so many."""
+    return [name for name in ATTACKS if only in name][::every]
 
 
 def figures(assault: Assault, fresh: float, end: float) -> list[Figure]:
@@ -205,8 +205,8 @@ SCRIPT = Script(
     name="hostile_clients",
     doc=__doc__,
     measure=measure,
-    options={"seconds": 8.0, "idle": 3.0, "kinds": 2, "only": ""},
-    quick={"seconds": 0.8, "idle": 0.2, "kinds": 1},
+    options={"seconds": 8.0, "idle": 3.0, "kinds": 2, "only": "", "every": 1},
+    quick={"seconds": 0.8, "idle": 0.3, "kinds": 1, "every": 5},
 )
 
 if __name__ == "__main__":

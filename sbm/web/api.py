@@ -153,8 +153,8 @@ class Root:
         return await self.media.answer(request, name)
 
     @app.route("/api/v1/openapi.json")
-    def read_description(self, request: Request) -> bytes:
-        return self.description.answer(request)
+    async def read_description(self, request: Request) -> bytes:
+        return await self.description.answer(request)
 
     @app.route("/")
     def find_console(self, request: Request) -> bytes:
@@ -175,8 +175,8 @@ class Root:
         return self.console
 
     @app.route("/docs")
-    def read_docs(self, request: Request) -> bytes:
-        return self.docs.answer(request)
+    async def read_docs(self, request: Request) -> bytes:
+        return await self.docs.answer(request)
 
 
 def _mount(path: str, rule: Rule) -> None:

@@ -287,7 +287,7 @@ class BoundedChannel(HeldChannel):
             return
         if self._buffer:
             self.hold("turn")
-            if self._waitingForTransport:
+            if self.has_unsent:
                 self._enter(Phase.IDLE, self.limits.idle_seconds)
                 self._owes_turn = True
             else:

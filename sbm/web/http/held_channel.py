@@ -36,6 +36,11 @@ class HeldChannel(HTTPChannel):
         """Whether something has come that was not read yet."""
         return _TURN in self._holders
 
+    @property
+    def has_unsent(self) -> bool:
+        """Whether the client has not yet taken what was written."""
+        return bool(self._waitingForTransport)
+
     def dataReceived(self, data: bytes) -> None:
         """Read what has come, when it is the turn of this client."""
         self._unread += data
@@ -66,7 +71,7 @@ class HeldChannel(HTTPChannel):
         """Resume reading, unless there are other holders."""
         if holder in self._holders:
             self._holders.discard(holder)
-            if not self._holders and not self._waitingForTransport and not self.is_lost:
+            if not self._holders and not self.has_unsent and not self.is_lost:
                 self._networkProducer.resumeProducing()
 
     def resumeProducing(self) -> None:

@@ -9,10 +9,14 @@ from attrs import field, frozen
 from twisted.web.http import CACHED
 from twisted.web.server import Request
 
+from sbm.web.http.flow import Flow
 from sbm.web.http.http_errors import MethodNotAllowed
 from sbm.web.http.wire import compact_json
 from sbm.web.openapi.page import render
 from sbm.web.schema.json_schema import JsonSchema
+
+# So much is written at once.
+PIECE_BYTES = 2**15
 
 METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -30,8 +34,11 @@ class StaticDocument:
     def _hashed(self) -> bytes:
         return b'"%s"' % hashlib.sha256(self.body).hexdigest()[:32].encode("ascii")
 
-    def answer(self, request: Request) -> bytes:
-        """Answer with the document, unless the client already has it; raises MethodNotAllowed."""
+    async def answer(self, request: Request) -> bytes:
+        """Answer with the document, unless the client already has it; raises MethodNotAllowed.
+
+        It is written no faster than the client takes it: else each slow client had a copy.
+        """
         request.setHeader(b"Allow", ", ".join(METHODS).encode("ascii"))
         method = request.method.decode("ascii", "replace")
         if method not in METHODS:
@@ -45,7 +52,14 @@ class StaticDocument:
             return b""
         request.setHeader(b"Content-Type", self.content_type.encode("ascii"))
         request.setHeader(b"Content-Length", b"%d" % len(self.body))
-        return self.body
+        if method == "HEAD":
+            return b""
+        flow = Flow()
+        with flow.of(request):
+            for begin in range(0, len(self.body), PIECE_BYTES):
+                await flow.ready()
+                request.write(self.body[begin : begin + PIECE_BYTES])
+        return b""
 
 
 def openapi_json(description: JsonSchema) -> StaticDocument:
