@@ -17,16 +17,18 @@ DROPPED_BYTES = 2**16
 class Limits:
     """The limits of a connection.
 
-    ``connections``: how many at once, and ``of_address``: from one address. ``spare``: how many
-    more there may be, which only answer the probes, and tell all others to come again. Bytes: of
-    the request line, of one header, and of all headers. Seconds: from the first byte of a request
-    to the end of its headers, also on a spare connection; then to the end of its body; then to the
-    end of the answer; between two requests; the time in which a client must close, if its
-    request was not read; and in which a new connection is not closed for another.
+    ``connections``: how many at once, and ``of_address``: from one address. ``left``: how many more
+    there may be if their clients are known. ``spare``: how many more there may be, which only
+    answer the probes, and tell all others to come again. Bytes: of the request line, of one header,
+    and of all headers. Seconds: from the first byte of a request to the end of its headers, also on
+    a spare connection; then to the end of its body; then to the end of the answer; between two
+    requests; the time in which a client must close, if its request was not read; and in which a new
+    connection is not closed for another.
     """
 
     connections: int = 400
     of_address: int = 200
+    left: int = 40
     spare: int = 40
     line_bytes: int = 4094
     header_bytes: int = 8190

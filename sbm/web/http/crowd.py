@@ -70,7 +70,7 @@ class Crowd:
         own = self._of_address.get(address, set()) if address else set()
         if not self._has_room(host, own, limits.of_address):
             crowded = "connections-of-address"
-        elif not self._has_room(host, self._usual, limits.connections):
+        elif not self._has_room(host, self._usual, self._most(host)):
             crowded = "connections"
         if crowded and not self._has_room(host, self._spare, limits.spare):
             raise Full(crowded)
@@ -93,6 +93,11 @@ class Crowd:
         own.discard(one)
         if not own:
             self._of_address.pop(one.address, None)
+
+    def _most(self, host: str) -> int:
+        """How many there may be for this client: some are left to those who are known."""
+        limits = self._limits
+        return limits.connections + (limits.left if self._knows(host) else 0)
 
     def _has_room(self, host: str, counted: set[Crowded], most: int) -> bool:
         """Whether one more of these may come from a host; if need be, one of them is closed.
@@ -120,10 +125,16 @@ class Crowd:
         if not self._found:
             self._reactor.callLater(0, self._found.clear)
         if key not in self._found:
-            found = [one for one in counted if not self._is_kept(one, is_known=is_known)]
-            if not found and is_known:
-                found = [one for one in counted if one.is_to_be_read and not self._knows(one.host)]
-            self._found[key] = sorted(found, key=self._rank, reverse=True)
+            resting = [one for one in counted if not self._is_kept(one, is_known=is_known)]
+            unread = [
+                one
+                for one in counted
+                if is_known and one.is_to_be_read and not self._knows(one.host)
+            ]
+            self._found[key] = [
+                *sorted(unread, key=self._rank, reverse=True),
+                *sorted(resting, key=self._rank, reverse=True),
+            ]
         return self._found[key]
 
     def _is_kept(self, one: Crowded, *, is_known: bool) -> bool:

@@ -24,6 +24,7 @@ from sbm.web.http.request import BoundedSite
 
 LIMITS = Limits(
     connections=2,
+    left=0,
     header_seconds=20,
     body_seconds=60,
     answer_seconds=100,
@@ -431,6 +432,19 @@ def test_a_stranger_that_is_not_read_yet_makes_room_for_a_known_client(
     house.echo.holds = False
     house.say(friend, GET)
     assert b" 200 " in friend.value()
+
+
+def test_some_connections_are_left_to_known_clients() -> None:
+    house = SiteUnderTest(evolve(LIMITS, left=1))
+    house.echo.holds = True
+    for client in (house.client(STRANGER), house.client(STRANGER)):
+        house.say(client, GET)
+    stranger, friend = house.client(STRANGER), house.client(FRIEND)
+    for client in (stranger, friend):
+        house.say(client, GET)
+    assert told(stranger)[0] == 503
+    assert len(house.echo.requests) == 3
+    assert friend.is_open
 
 
 def test_a_known_client_that_rests_makes_room_after_strangers(house: SiteUnderTest) -> None:
