@@ -44,7 +44,7 @@ def token(number: int) -> str:
 
 def metadata(values: int = MOST_VALUES - 10, size: int = MOST_BYTES - 200) -> dict[str, Any]:
     """Metadata with about so many values, which are about ``size`` bytes of JSON."""
-    return {"a": [[] for _ in range(values)], "b": "b" * max(0, size - 3 * values)}
+    return {"a": [[] for _ in range(values)], "b": "b" * max(0, size - 4 * values)}
 
 
 def _get(path: bytes, *lines: bytes) -> bytes:
