@@ -206,7 +206,7 @@ SCRIPT = Script(
     doc=__doc__,
     measure=measure,
     options={"seconds": 8.0, "idle": 3.0, "kinds": 2, "only": "", "every": 1},
-    quick={"seconds": 0.8, "idle": 0.3, "kinds": 1, "every": 5},
+    quick={"seconds": 0.8, "idle": 0.3, "kinds": 1, "every": 6},
 )
 
 if __name__ == "__main__":
