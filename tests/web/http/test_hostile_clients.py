@@ -362,7 +362,7 @@ async def test_clients_that_say_nothing_do_not_keep_others_out(
 ) -> None:
     from sbm.web.http.connection_limits import Limits
 
-    async with served(database_uri, tmp_path, limits=Limits(connections=3)) as api:
+    async with served(database_uri, tmp_path, limits=Limits(connections=3, new_seconds=0)) as api:
         silent = [await connected(api) for _ in range(10)]
         assert (await api.get("/api/v1/")).status == 200
         assert sum(not one.is_over for one in silent) <= 3
