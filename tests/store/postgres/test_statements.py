@@ -126,11 +126,17 @@ size > %(least)s
 """
 FRAME = """\
 -- The frame.
-{wanted} | {window} | {shown}
+{wanted} | {window} | {result} | {beyond_end}
+-- result: whole
+{shown} | {ends}
+-- result: sized
+{size} of {shown}
 -- window: first
 {order}
 -- window: after
 {key} {behind} {from} | {order}
+-- window: between
+{key} {behind} {from} not {until}
 -- window: before
 {key} {before} {from} | {reversed}
 """
@@ -170,28 +176,37 @@ def test_a_statement_is_what_its_header_says(loaded: Callable[[str], Queries]) -
 
 def test_a_page_gets_its_frame(loaded: Callable[[str], Queries]) -> None:
     plain = "-- name: a :many\n-- page: id\n-- A.\nSELECT 1;\n"
-    shown = "-- name: b :many\n-- page: at DESC, id DESC\n-- B.\nSELECT 2\n-- shown:\nSELECT 3;\n"
+    shown = (
+        "-- name: b :many\n-- page: at DESC, id DESC\n-- sized: c, d\n-- B.\nSELECT 2\n"
+        "-- shown:\nSELECT 3;\n"
+    )
     queries = loaded(plain + shown)
     assert queries.a.page == ("id",)
+    begin = "-- The frame.\n-- A.\nSELECT 1"
+    end = "SELECT * FROM page | (SELECT id FROM ending) AS end_id"
+    beyond = "GREATEST((SELECT count(*) FROM found) - %(limit)s::bigint, 0)"
     assert windows(queries.a) == [
-        "-- The frame.\n-- A.\nSELECT 1 | id | SELECT * FROM page",
-        "-- The frame.\n-- A.\nSELECT 1 | id > %(from_id)s | id | SELECT * FROM page",
-        "-- The frame.\n-- A.\nSELECT 1 | id < %(from_id)s | id DESC | SELECT * FROM page",
+        f"{begin} | id | {end} | {beyond}",
+        f"{begin} | id > %(from_id)s | id | {end} | {beyond}",
+        f"{begin} | id > %(from_id)s not %(until_id)s | {end} | {beyond}",
+        f"{begin} | id < %(from_id)s | id DESC | {end} | 0",
     ]
     assert queries.b.page == ("at", "id")
+    begin = "-- The frame.\n-- B.\nSELECT 2"
+    size = "COALESCE(octet_length(c), 0) + COALESCE(octet_length(d), 0) of SELECT 3"
+    place = "%(from_at)s, %(from_id)s"
     assert windows(queries.b) == [
-        "-- The frame.\n-- B.\nSELECT 2 | at DESC, id DESC | SELECT 3",
-        "-- The frame.\n-- B.\nSELECT 2 | at, id < %(from_at)s, %(from_id)s"
-        " | at DESC, id DESC | SELECT 3",
-        "-- The frame.\n-- B.\nSELECT 2 | at, id > %(from_at)s, %(from_id)s | at, id | SELECT 3",
+        f"{begin} | at DESC, id DESC | {size} | {beyond}",
+        f"{begin} | at, id < {place} | at DESC, id DESC | {size} | {beyond}",
+        f"{begin} | at, id < {place} not %(until_at)s, %(until_id)s | {size} | {beyond}",
+        f"{begin} | at, id > {place} | at, id | {size} | 0",
     ]
 
 
 def windows(query: Query) -> list[str]:
-    """The SQL of the first page, of the page after a key, and of the page before it."""
-    assert query.after is not None
-    assert query.before is not None
-    return [query.sql, query.after.sql, query.before.sql]
+    """The SQL of the first page, and of those after a key, between two, and before one."""
+    others = [query.after, query.between, query.before]
+    return [query.sql, *(one.sql for one in others if one is not None)]
 
 
 def test_a_condition_is_left_out_if_its_parameter_is_null(
