@@ -710,12 +710,13 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION public.lock_due_sends(most integer, of_ticks integer, but text[], only_these uuid[], claimer uuid) RETURNS uuid[]
+CREATE FUNCTION public.lock_due_places(most integer, of_ticks integer, but text[], only_these uuid[], claimer uuid) RETURNS tid[]
     LANGUAGE plpgsql
     SET enable_seqscan TO 'off'
     SET enable_sort TO 'off'
     AS $$
--- Locks up to "most" sends that are due, for a claim in this transaction, and returns their ids.
+-- Locks up to "most" sends that are due, for a claim in this transaction, and returns their places in
+-- the table, which do not change while they are locked.
 -- Single sends come first; at most "of_ticks" are of a tick. The queues that are open take turns:
 -- each tick (of single sends: each schedule) has an equal share, and its queues divide it; those
 -- that have more fill up what is left. So a small tick does not wait for a large one. Rows that
@@ -724,12 +725,14 @@ CREATE FUNCTION public.lock_due_sends(most integer, of_ticks integer, but text[]
 -- Of a schedule with a rate, a claimer holds as many as may leave in two seconds, so that they do
 -- not fill its places. Of a tick that is on probation, only so many are claimed that it is judged
 -- before more of it go out; while one daemon claims from it, the others pass it by.
+-- What was claimed before stays in the index until a vacuum, in front of what is owed. owed_queues reads
+-- it, and nothing else does: each queue is then read from its first send on.
 -- A session keeps the plans of these statements. A plan that was made while there were few sends
 -- must not read all of them later: so they are planned without sequential scans, and without a sort
 -- where an index has the order.
 DECLARE
-    locked uuid[] := '{}';
-    taken uuid[];
+    locked tid[] := '{}';
+    taken tid[];
     queues due_queue[];
     lane_queues due_queue[];
     fuller due_queue[];
@@ -742,19 +745,13 @@ BEGIN
     -- committed before it, so none that was begun before this claim is missed.
     PERFORM pg_advisory_xact_lock_shared(736266, 5);
     IF only_these IS NOT NULL THEN
-        RETURN ARRAY(SELECT id FROM sends
+        RETURN ARRAY(SELECT ctid FROM sends
                       WHERE id = ANY(only_these) AND state = 'owed' AND due_at <= now()
                         AND hold_of(queue_tick_id, queue_schedule_id, queue_messageset_id) IS NULL
                         FOR UPDATE SKIP LOCKED);
     END IF;
-    queues := ARRAY(SELECT ROW(q.tick_id, q.schedule_id, q.messageset_id, first.due_at, 0, NULL,
-                               NULL)::due_queue
-                      FROM owed_queues q CROSS JOIN LATERAL (
-                          SELECT due_at FROM sends
-                           WHERE state = 'owed' AND queue_tick_id = q.tick_id
-                             AND queue_schedule_id = q.schedule_id
-                             AND queue_messageset_id = q.messageset_id AND due_at <= now()
-                           ORDER BY due_at LIMIT 1) first);
+    queues := ARRAY(SELECT ROW(tick_id, schedule_id, messageset_id, due_at, 0, NULL, NULL)::due_queue
+                      FROM owed_queues WHERE due_at <= now());
     probed := ARRAY(SELECT tick_id FROM watched_ticks
                      WHERE tick_id IN (SELECT q.tick_id FROM unnest(queues) q)
                        AND hold IS NULL AND (canary IS NOT NULL OR posted < brake_after)
@@ -792,7 +789,7 @@ BEGIN
                             WHERE state = 'claimed' AND owner = claimer
                               AND queue_schedule_id = queue.schedule_id)
                         - (SELECT count(*) FROM sends
-                            WHERE id = ANY(locked) AND queue_schedule_id = queue.schedule_id));
+                            WHERE ctid = ANY(locked) AND queue_schedule_id = queue.schedule_id));
                 END IF;
                 IF queue.probation IS NOT NULL THEN
                     quota := LEAST(quota, queue.probation
@@ -801,16 +798,17 @@ BEGIN
                         - (SELECT count(*) FROM sends
                             WHERE state = 'unknown' AND queue_tick_id = queue.tick_id)
                         - (SELECT count(*) FROM sends
-                            WHERE id = ANY(locked) AND queue_tick_id = queue.tick_id));
+                            WHERE ctid = ANY(locked) AND queue_tick_id = queue.tick_id));
                 END IF;
                 CONTINUE WHEN quota < 1;
-                taken := ARRAY(SELECT id FROM sends
+                taken := ARRAY(SELECT ctid FROM sends
                                 WHERE state = 'owed' AND queue_tick_id = queue.tick_id
                                   AND queue_schedule_id = queue.schedule_id
                                   AND queue_messageset_id = queue.messageset_id
-                                  AND due_at <= now() AND identity <> ALL(but)
-                                  AND (turn = 1 OR id <> ALL(locked))
-                                ORDER BY due_at, id LIMIT quota FOR UPDATE SKIP LOCKED);
+                                  AND due_at BETWEEN queue.oldest AND now()
+                                  AND identity <> ALL(but)
+                                  AND (turn = 1 OR ctid <> ALL(locked))
+                                ORDER BY due_at LIMIT quota FOR UPDATE SKIP LOCKED);
                 IF cardinality(taken) = quota THEN
                     fuller := fuller || queue;
                 END IF;
@@ -822,6 +820,18 @@ BEGIN
     END LOOP;
     RETURN locked;
 END
+$$;
+
+CREATE FUNCTION public.lock_due_sends(most integer, of_ticks integer, but text[], only_these uuid[], claimer uuid) RETURNS uuid[]
+    LANGUAGE sql
+    SET enable_seqscan TO 'off'
+    AS $$
+-- Locks them, and returns their ids, in the same order.
+SELECT ARRAY(SELECT id
+               FROM unnest(lock_due_places(most, of_ticks, but, only_these, claimer))
+                    WITH ORDINALITY AS locked (place, number)
+               JOIN sends ON sends.ctid = place
+              ORDER BY number)
 $$;
 
 CREATE FUNCTION public.make_partitions(parent text, months_ahead integer) RETURNS integer
@@ -2271,30 +2281,34 @@ CREATE VIEW public.owed_queues AS
  WITH RECURSIVE queue AS (
         ( SELECT sends.queue_tick_id,
             sends.queue_schedule_id,
-            sends.queue_messageset_id
+            sends.queue_messageset_id,
+            sends.due_at
            FROM public.sends
           WHERE (sends.state = 'owed'::text)
-          ORDER BY sends.queue_tick_id, sends.queue_schedule_id, sends.queue_messageset_id
+          ORDER BY sends.queue_tick_id, sends.queue_schedule_id, sends.queue_messageset_id, sends.due_at
          LIMIT 1)
         UNION ALL
          SELECT following.queue_tick_id,
             following.queue_schedule_id,
-            following.queue_messageset_id
+            following.queue_messageset_id,
+            following.due_at
            FROM (queue queue_1
              CROSS JOIN LATERAL ( SELECT sends.queue_tick_id,
                     sends.queue_schedule_id,
-                    sends.queue_messageset_id
+                    sends.queue_messageset_id,
+                    sends.due_at
                    FROM public.sends
                   WHERE ((sends.state = 'owed'::text) AND (ROW(sends.queue_tick_id, sends.queue_schedule_id, sends.queue_messageset_id) > ROW(queue_1.queue_tick_id, queue_1.queue_schedule_id, queue_1.queue_messageset_id)))
-                  ORDER BY sends.queue_tick_id, sends.queue_schedule_id, sends.queue_messageset_id
+                  ORDER BY sends.queue_tick_id, sends.queue_schedule_id, sends.queue_messageset_id, sends.due_at
                  LIMIT 1) following)
         )
  SELECT queue_tick_id AS tick_id,
     queue_schedule_id AS schedule_id,
-    queue_messageset_id AS messageset_id
+    queue_messageset_id AS messageset_id,
+    due_at
    FROM queue;
 
-COMMENT ON VIEW public.owed_queues IS 'The queues that have owed sends. One step in an index for each: it does not read the sends.';
+COMMENT ON VIEW public.owed_queues IS 'The queues that have owed sends, and when the first one of each is due. One step in an index for each: it does not read the sends.';
 
 CREATE TABLE public.paces (
     schedule_id integer NOT NULL,
@@ -3261,7 +3275,7 @@ CREATE INDEX sends_claimed ON public.sends USING btree (lease_until) WHERE (stat
 
 CREATE UNIQUE INDEX sends_one_per_subscription ON public.sends USING btree (subscription_id, kind);
 
-CREATE INDEX sends_owed ON public.sends USING btree (queue_tick_id, queue_schedule_id, queue_messageset_id, due_at, id) WHERE (state = 'owed'::text);
+CREATE INDEX sends_owed ON public.sends USING btree (queue_tick_id, queue_schedule_id, queue_messageset_id, due_at) WHERE (state = 'owed'::text);
 
 CREATE INDEX sends_unknown ON public.sends USING btree (due_at) WHERE (state = 'unknown'::text);
 
@@ -3389,7 +3403,7 @@ CREATE TRIGGER binary_contents_renamed AFTER UPDATE OF content ON public.binary_
 
 CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.scheduler_calls FOR EACH ROW EXECUTE FUNCTION public.date_unknown();
 
-CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.sends FOR EACH ROW EXECUTE FUNCTION public.date_send();
+CREATE TRIGGER date_moments BEFORE UPDATE OF due_at, lease_until, unknown_since ON public.sends FOR EACH ROW WHEN (((new.dated_at = old.dated_at) OR (old.dated_at > clock_timestamp()) OR (new.first_attempt_at > clock_timestamp()))) EXECUTE FUNCTION public.date_send();
 
 CREATE TRIGGER date_moments BEFORE UPDATE OF lease_until ON public.tasks FOR EACH ROW EXECUTE FUNCTION public.date_row();
 

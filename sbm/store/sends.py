@@ -35,8 +35,8 @@ QUERIES = load("sends")
 # The sends that can be settled: they have an id, an attempt and a subscription.
 SettledSend = Send | UnknownSend | UnreadableSend | LiveSend
 
-# The text of an array of ids without any.
-NO_IDS = "{}"
+# The text of an array of places without any.
+NO_PLACES = "{}"
 
 # The longest pause between two questions about the same send; the pauses grow up to it.
 ASKED_AGAIN = timedelta(minutes=10)
@@ -66,15 +66,22 @@ async def claim(
     of its content completes if the content had not changed for ``content_settle`` when the send was
     owed.
     """
-    ids = await lock_due(
-        transaction, owner=owner, limit=limit, of_ticks=of_ticks, but=but, only=only
+    places = await transaction.one(
+        QUERIES.lock_due_places,
+        _places,
+        owner=owner,
+        limit=limit,
+        of_ticks=limit if of_ticks is None else of_ticks,
+        but=list(but),
+        only=None if only is None else list(only),
     )
-    if ids == NO_IDS and only is None:  # a claim of no parts shows what is wrong with all of them
+    # A claim of no parts shows what is wrong with all of them.
+    if places == NO_PLACES and only is None:
         return []
     claimed = await transaction.many(
         QUERIES.claim_due_sends,
         by_column,
-        ids=ids,
+        places=places,
         owner=owner,
         lease=lease,
         content_settle=content_settle,
@@ -85,30 +92,6 @@ async def claim(
         found = await transaction.many(QUERIES.find_contents, content, ids=list(versions))
         contents = dict(found)
     return [claimed_send(owner, contents, **row) for row in claimed]
-
-
-async def lock_due(
-    transaction: Transaction,
-    *,
-    owner: uuid.UUID,
-    limit: int,
-    of_ticks: int | None = None,
-    but: Iterable[str] = (),
-    only: Sequence[uuid.UUID] | None = None,
-) -> str:
-    """Lock the sends that a claim with these limits claims; returns their ids, as an array's text.
-
-    What is held back is not among them.
-    """
-    return await transaction.one(
-        QUERIES.lock_due_sends,
-        str,
-        owner=owner,
-        limit=limit,
-        of_ticks=limit if of_ticks is None else of_ticks,
-        but=list(but),
-        only=None if only is None else list(only),
-    )
 
 
 async def give_back_strays(
@@ -337,6 +320,10 @@ class _SettledRow:
 
 def _trigger(*, send_id: uuid.UUID | None, reason: str | None) -> Trigger:
     return Trigger(found=True, accepted=send_id is not None, reason=reason or "")
+
+
+def _places(*, places: str) -> str:
+    return places
 
 
 def _double(*, send_id: uuid.UUID, outbound_id: str) -> tuple[uuid.UUID, str]:

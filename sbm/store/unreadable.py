@@ -36,8 +36,9 @@ async def list_due_sends(
     transaction: Transaction, *, owner: UUID, limit: int, of_ticks: int, but: Iterable[str]
 ) -> list[UUID]:
     """The ids of the sends that a claim with these limits would claim."""
-    ids = await sends.lock_due(transaction, owner=owner, limit=limit, of_ticks=of_ticks, but=but)
-    return [UUID(one) for one in ids.strip("{}").split(",") if one]
+    return await transaction.many(
+        QUERIES.list_due_sends, UUID, owner=owner, limit=limit, of_ticks=of_ticks, but=list(but)
+    )
 
 
 async def fail_due_send(transaction: Transaction, *, send_id: UUID, reason: str) -> bool:

@@ -12,7 +12,7 @@
 WITH owed AS MATERIALIZED (
     SELECT id FROM sends
      WHERE state = 'owed' AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))
-     ORDER BY queue_tick_id, queue_schedule_id, queue_messageset_id, due_at, id LIMIT %(limit)s
+     ORDER BY queue_tick_id, queue_schedule_id, queue_messageset_id, due_at LIMIT %(limit)s
 ), claimed AS MATERIALIZED (
     SELECT id FROM sends
      WHERE state = 'claimed' AND (%(only)s::uuid[] IS NULL OR id = ANY(%(only)s::uuid[]))

@@ -56,16 +56,20 @@ WITH subscription AS (
 )
 SELECT send_id, reason FROM answer;
 
--- name: lock_due_sends :one
+-- name: lock_due_places :one
+-- tells: transaction
 -- Lock up to %(limit)s sends that are due, single ones before those of a tick, for the claim that
 -- comes next in this transaction; at most %(of_ticks)s are of a tick: none at all if only the places
 -- that are reserved for single sends are free. The function takes the lock that a pause begins with,
 -- so the claim has to be a later statement: only then does it see what changed before that. If a
 -- single send probes whether a service is back, sends for the identities in %(but)s, whose last
 -- calls failed, are left. %(only)s are the parts of a batch that could not be claimed as a whole.
--- The ids are a text, which goes back to the server as it is.
-SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
-                      %(owner)s)::text AS ids;
+-- Returns their places in the table, which do not change while this transaction has locked them, as a
+-- text that goes back to the server as it is. If nothing was locked, there is nothing to commit.
+SELECT places::text, pg_current_xact_id_if_assigned()::text AS transaction_id,
+       pg_backend_pid() AS pid
+  FROM (SELECT lock_due_places(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
+                               %(owner)s) AS places OFFSET 0) locked;
 
 -- name: claim_due_sends :many
 -- fires: date_moments, sends_queue_again
@@ -80,13 +84,12 @@ SELECT lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, %(only)s::uuid[],
 -- queue, which may be held back. The limits of its schedule and set are the same for all sends of a
 -- queue: their rate, for how long messages may still leave, and when what is asked for becomes too
 -- old. A later tick of the schedule asks for it again. (A tick may have been expanded long after it
--- came, so the time of the tick counts, and not when its send was owed.) The rows are found again by
--- their places in the table, which do not change while this transaction has locked them.
+-- came, so the time of the tick counts, and not when its send was owed.)
 WITH due AS MATERIALIZED (
     SELECT ctid AS place, id, kind, subscription_id, message_id, messageset_id, sequence_number,
            lang, owed_at, tick_id, wanted_at, queue_schedule_id, queue_messageset_id
       FROM (SELECT ctid, * FROM sends
-             WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) OFFSET 0) locked
+             WHERE ctid = ANY(ARRAY(SELECT unnest(%(places)s::tid[]))) OFFSET 0) locked
      WHERE state = 'owed'
 ), limits AS MATERIALIZED (
     SELECT queue.*, schedules.max_rate,
@@ -138,7 +141,7 @@ UPDATE sends
        first_attempt_at = COALESCE(sends.first_attempt_at, now()),
        messageset_id = work.messageset_id, next_sequence_number = work.next_sequence_number,
        sequence_number = work.claimed_number, lang = work.lang, prepend = work.prepend,
-       message_version_id = work.version_id, is_fault = false
+       message_version_id = work.version_id, is_fault = false, dated_at = now()
   FROM work WHERE sends.ctid = work.place AND NOT is_moved
 RETURNING sends.id, sends.kind, sends.lane, sends.queue_schedule_id AS schedule_id, sends.tick_id,
           work.max_rate, work.leaves_for, work.is_too_old, sends.attempt, sends.faults,

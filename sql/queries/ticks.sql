@@ -43,7 +43,7 @@ SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding' AND may_expand(ticks)
                     WHERE state = 'owed' AND queue_tick_id = queue.tick_id
                       AND queue_schedule_id = queue.schedule_id
                       AND queue_messageset_id = queue.messageset_id AND due_at <= now()
-                    ORDER BY due_at, id LIMIT %(most)s) due
+                    ORDER BY due_at LIMIT %(most)s) due
                 WHERE queue.tick_id > 0
                   AND hold_of(queue.tick_id, queue.schedule_id, queue.messageset_id) IS NULL
                   AND NOT is_slowed(queue.tick_id, queue.schedule_id)

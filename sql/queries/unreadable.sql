@@ -32,6 +32,10 @@ SELECT failed.id, kind, 'content', %(reason)s, subscription_id, identity,
         WHERE id = failed.subscription_id OFFSET 0) s ON true
     ON CONFLICT (send_id) DO NOTHING;
 
+-- name: list_due_sends :many
+-- Lock the sends that a claim with these limits would claim, and return their ids.
+SELECT unnest(lock_due_sends(%(limit)s, %(of_ticks)s, %(but)s, NULL, %(owner)s)) AS id;
+
 -- name: list_unknown_sends :many
 -- reads
 -- The sends that take_unknown_sends would take.

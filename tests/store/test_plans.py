@@ -219,8 +219,15 @@ class Explaining:
         self._explain(query, parameters)
         with self.connection.cursor() as cursor:
             cursor.execute(query.sql, parameters)
-            ((value,),) = cursor.fetchall()
+            (row,) = cursor.fetchall()
+            columns = {
+                column.name: value for column, value in zip(cursor.description, row, strict=True)
+            }
         self.connection.rollback()
+        if query.tells_transaction:
+            del columns["transaction_id"], columns["pid"]
+            return make(**columns)
+        (value,) = columns.values()
         return value
 
     async def execute(self, query: Query, /, **parameters: Any) -> int:
@@ -492,7 +499,7 @@ def test_plans_of_a_time_when_there_was_one_send_read_what_they_need_now(
         direct.rows("VACUUM (ANALYZE) sends")  # as few pages as can be
         session.plan(
             *(sends.QUERIES.claim_due_sends, sends.QUERIES.settle_sends),
-            ids="{}",
+            places="{}",
             owner=OWNER,
             lease=MINUTE,
             content_settle=MINUTE,
@@ -509,10 +516,10 @@ def test_plans_of_a_time_when_there_was_one_send_read_what_they_need_now(
         explain(sends.settle, results=[(send, SENT) for send in claims(direct)])
     databases.drop(name)
     explained = {plan.query for plan in session.plans}
-    assert explained >= {"lock_due_sends", "claim_due_sends", "settle_sends"}
+    assert explained >= {"lock_due_places", "claim_due_sends", "settle_sends"}
     assert_bounded(session.plans, BATCH, buffers=120)
     # It needs about three for each send.
-    locking = [plan for plan in session.plans if plan.query == "lock_due_sends"]
+    locking = [plan for plan in session.plans if plan.query == "lock_due_places"]
     assert_bounded(locking, BATCH, buffers=4)
 
 

@@ -55,6 +55,7 @@ CALLS = {
     "put_back_row": _ON_EACH_TABLE % "put_back_row(name, before)",
     "reserve_moments": "SELECT reserve_moments(1, 1, 1, 1, '0', '1 second')",
     "lock_due_sends": "SELECT lock_due_sends(1, 1, '{}', NULL, NULL)",
+    "lock_due_places": "SELECT lock_due_places(1, 1, '{}', NULL, NULL)",
 }
 
 # What pg_trigger says of the events, as bits.
