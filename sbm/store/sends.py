@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -115,15 +115,17 @@ async def renew(
 class SettledBatch:
     """The sends that were settled, and the doubles (send id, outbound id).
 
-    ``locked`` were left unchanged: another transaction has locked their subscriptions.
-    ``messagesets`` are the content types and short names of the sets whose messages were settled in
-    this transaction, by send. ``chained`` is how many subscriptions to a next set this has begun.
+    ``locked`` were left unchanged: another transaction has locked their subscriptions. ``sent`` is
+    how many messages were sent in this transaction of each set (its content type and short name),
+    ``unaddressed`` how many people had no address, and ``chained`` how many subscriptions to a next
+    set this has begun.
     """
 
     sends: set[uuid.UUID]
     doubles: list[tuple[uuid.UUID, str]]
-    messagesets: Mapping[uuid.UUID, tuple[str, str]]
-    chained: int
+    sent: Sequence[tuple[str, str, int]] = ()
+    unaddressed: int = 0
+    chained: int = 0
     locked: frozenset[uuid.UUID] = frozenset()
 
 
@@ -155,53 +157,38 @@ async def settle(
         )
     if unknown:
         taken.update(await transaction.many(QUERIES.mark_unknown, uuid.UUID, unknown=Json(unknown)))
-    doubles: list[tuple[uuid.UUID, str]] = []
-    messagesets: dict[uuid.UUID, tuple[str, str]] = {}
-    chained, locked = 0, frozenset[uuid.UUID]()
-    if settled:
-        rows = await transaction.many(
-            QUERIES.settle_sends,
-            _SettledRow,
-            outcomes=Json(
-                [
-                    _outcome(send, result)
-                    | {
-                        "outcome": result.outcome,
-                        "stage": result.stage,
-                        "outbound_id": result.outbound_id and storable(result.outbound_id),
-                        "delivered": result.is_delivered,
-                        "unaddressed": result.is_unaddressed,
-                        "assumed": result.is_assumed,
-                        "at_end": result.is_at_end,
-                    }
-                    for send, result in settled
-                ]
-            ),
-        )
-        locked = frozenset(row.id for row in rows if row.is_locked)
-        settled = [(send, result) for send, result in settled if send.id not in locked]
-        taken |= {row.id for row in rows} - locked
-        messagesets = {
-            row.id: (row.content_type, row.short_name)
-            for row in rows
-            if row.content_type is not None and row.short_name is not None
-        }
-        chained = max((row.chained for row in rows), default=0)
-        await _answer_resends(transaction, rows)
-        doubles = await _keep_doubles(transaction, settled, taken)
-        # A send that was not live and has no double was settled with this very outbound before.
-        found = {send.id for send, result in settled if result.outbound_id}
-        taken |= found - {send_id for send_id, _ in doubles}
-    return SettledBatch(
-        sends=taken, doubles=doubles, messagesets=messagesets, chained=chained, locked=locked
+    if not settled:
+        return SettledBatch(sends=taken, doubles=[])
+    return await _end(transaction, settled, taken)
+
+
+async def _end(
+    transaction: Transaction, settled: Sequence[tuple[SettledSend, Settled]], taken: set[uuid.UUID]
+) -> SettledBatch:
+    """Settle these; ``taken`` are others of the batch that were given back, or marked."""
+    batch = await transaction.one(
+        QUERIES.settle_sends,
+        _SettledRow,
+        outcomes=Json([_settled_outcome(send, result) for send, result in settled]),
     )
-
-
-async def _answer_resends(transaction: Transaction, rows: Iterable[_SettledRow]) -> None:
-    """Give the requests to resend the outbounds of these sends."""
-    outbounds = {row.id: row.resent_as for row in rows if row.resent_as is not None}
-    if outbounds:
+    locked = frozenset(batch.locked)
+    settled = [(send, result) for send, result in settled if send.id not in locked]
+    taken |= {send.id for send, _ in settled}.difference(batch.unsettled)
+    if batch.resent:
+        outbounds = {uuid.UUID(send_id): one for send_id, one in batch.resent.items()}
         await resends.answer(transaction, outbounds=outbounds)
+    doubles = await _keep_doubles(transaction, settled, taken)
+    # A send that was not live and has no double was settled with this very outbound before.
+    found = {send.id for send, result in settled if result.outbound_id}
+    taken |= found - {send_id for send_id, _ in doubles}
+    return SettledBatch(
+        sends=taken,
+        doubles=doubles,
+        sent=[(content_type, name, count) for content_type, name, count in batch.sent or ()],
+        unaddressed=batch.unaddressed,
+        chained=batch.chained,
+        locked=locked,
+    )
 
 
 async def _keep_doubles(
@@ -234,6 +221,33 @@ def _outcome(send: SettledSend, result: SendResult) -> dict[str, Any]:
         "owner": owner,
         "reason": storable(result.reason),
     }
+
+
+def _settled_outcome(send: SettledSend, result: Settled) -> dict[str, Any]:
+    """What ``settle_sends`` reads; what is empty or false is left out, as it is mostly."""
+    told = {
+        "id": str(send.id),
+        "attempt": send.attempt,
+        "outcome": result.outcome,
+        "stage": result.stage,
+    }
+    if isinstance(send, Send):
+        told["owner"] = str(send.owner)
+    if result.reason:
+        told["reason"] = storable(result.reason)
+    if result.outbound_id:
+        told["outbound_id"] = storable(result.outbound_id)
+    moves = {
+        "delivered": result.is_delivered,
+        "unaddressed": result.is_unaddressed,
+        "at_end": result.is_at_end,
+    }
+    told |= {name: True for name, is_true in moves.items() if is_true}
+    if result.is_assumed:
+        told["assumed"] = True
+    if any(moves.values()) and not (isinstance(send, Send) and send.kind == "resend"):
+        told["subscription_id"] = str(send.subscription_id)
+    return told
 
 
 async def expire(transaction: Transaction, *, limit: int) -> int:
@@ -305,17 +319,14 @@ def _question(asked: UnknownSend) -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class _SettledRow:
-    """One send of ``settle_sends``; ``chained`` is of all of them.
+    """What ``settle_sends`` returns; ``resent`` are the outbounds of resends."""
 
-    ``resent_as`` is the outbound if it is a resend.
-    """
-
-    id: uuid.UUID
-    content_type: str | None
-    short_name: str | None
-    resent_as: str | None
+    unsettled: list[uuid.UUID]
+    locked: list[uuid.UUID]
+    resent: dict[str, str] | None
+    sent: list[tuple[str, str, int]] | None
+    unaddressed: int
     chained: int
-    is_locked: bool
 
 
 def _trigger(*, send_id: uuid.UUID | None, reason: str | None) -> Trigger:

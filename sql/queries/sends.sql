@@ -180,10 +180,11 @@ UPDATE sends SET lease_until = now() + %(lease)s
                                        queue_messageset_id))
 RETURNING id;
 
--- name: settle_sends :many
+-- name: settle_sends :one
 -- fires: judge_tick, owe_scheduler_call_of_changed, owe_scheduler_call_of_new, subscriptions_join
 -- prepared
 -- indexed
+-- tells: transaction
 -- A batch of outcomes, each with everything that follows from it: the send is deleted, the
 -- subscription steps to its next number or completes, a prepend that was sent is deleted, the next
 -- set begins, the ledger gets its row, a failure its row in failed_tasks (but not one that marks
@@ -201,43 +202,44 @@ RETURNING id;
 -- content is the same as when the send was owed. It goes on to the next set only if the ledger has
 -- a send of this set to it, because an imported subscription may have been there for years. If
 -- another transaction has locked a subscription, the statement does not wait: the send is left
--- unchanged, and returned as locked. Returns the sends that were settled, the set of each, the
--- outbound of each resend, and in every row how many subscriptions to a next set have begun.
+-- unchanged, and returned as locked. Most sends are settled, so those are returned that are not; the
+-- outbound of each resend; for the metrics, how many messages of each set were sent, and how many
+-- people have no address; and how many subscriptions to a next set have begun.
 WITH outcomes AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(outcomes)s)
+    -- What is empty or false is left out. A result that moves a subscription names it.
+    SELECT id, attempt, owner, outcome, stage, COALESCE(reason, '') AS reason, outbound_id,
+           subscription_id, COALESCE(delivered, false) AS delivered,
+           COALESCE(unaddressed, false) AS unaddressed, COALESCE(assumed, false) AS assumed,
+           COALESCE(at_end, false) AS at_end
+      FROM jsonb_to_recordset(%(outcomes)s)
         AS o (id uuid, attempt integer, owner uuid, outcome text, stage text, reason text,
-              outbound_id text, delivered boolean, unaddressed boolean, assumed boolean,
-              at_end boolean)
-), concerned AS MATERIALIZED (
-    -- Sends of kind "next" move their subscription. The kind is not a condition here: there is an
-    -- index by it, in which the planner would read all sends if it expects that there are few.
-    SELECT sends.id, sends.kind, sends.subscription_id FROM sends, outcomes o
-     WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
-       AND (o.delivered OR o.unaddressed OR o.at_end)
-       AND (o.outbound_id IS NOT NULL
-            OR sends.attempt = o.attempt
-               AND (sends.state = 'unknown' OR sends.state = 'claimed' AND sends.owner = o.owner))
+              outbound_id text, subscription_id uuid, delivered boolean, unaddressed boolean,
+              assumed boolean, at_end boolean)
 ), held AS MATERIALIZED (
     SELECT id, active, completed, process_status, messageset_id, lang, next_sequence_number
       FROM subscriptions
-     WHERE id = ANY(ARRAY(SELECT subscription_id FROM concerned WHERE kind = 'next'))
+     WHERE id = ANY(ARRAY(SELECT subscription_id FROM outcomes))
      ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), missing AS MATERIALIZED (
     -- "NOT IN" is looked up in a hash table; a join might compare all with all.
-    SELECT id, subscription_id FROM concerned
-     WHERE kind = 'next' AND subscription_id NOT IN (SELECT id FROM held)
+    SELECT subscription_id FROM outcomes WHERE subscription_id NOT IN (SELECT id FROM held)
 ), locked AS MATERIALIZED (
-    SELECT id FROM missing
+    SELECT subscription_id FROM missing
      WHERE EXISTS (SELECT FROM subscriptions WHERE id = missing.subscription_id OFFSET 0)
 ), settled AS (
+    -- Only sends of kind "next" move their subscription.
     DELETE FROM sends USING outcomes o
      WHERE sends.id = ANY(ARRAY(SELECT id FROM outcomes)) AND sends.id = o.id
        AND (o.outbound_id IS NOT NULL
             OR sends.attempt = o.attempt
                AND (sends.state = 'unknown' OR sends.state = 'claimed' AND sends.owner = o.owner))
-       AND sends.id <> ALL(ARRAY(SELECT id FROM locked))
-    RETURNING sends.*, o.outcome, o.stage, o.reason AS why, o.outbound_id, o.delivered,
-              o.unaddressed, o.assumed, o.at_end
+       AND NOT (sends.kind = 'next' AND o.subscription_id IS NOT NULL
+                AND o.subscription_id = ANY(ARRAY(SELECT subscription_id FROM locked)))
+    RETURNING sends.id, sends.kind, sends.tick_id, sends.subscription_id, sends.identity,
+              sends.messageset_id, sends.next_sequence_number, sends.sequence_number, sends.lang,
+              sends.prepend, sends.message_id, sends.message_version_id, sends.attempt,
+              sends.faults, sends.owed_at, sends.first_attempt_at, sends.actor, o.outcome, o.stage,
+              o.reason AS why, o.outbound_id, o.delivered, o.unaddressed, o.assumed, o.at_end
 ), watched AS MATERIALIZED (
     -- The ticks of these sends that have a brake or a canary, locked in order.
     SELECT tick_id FROM watched_ticks WHERE tick_id = ANY(ARRAY(SELECT tick_id FROM settled))
@@ -251,7 +253,8 @@ WITH outcomes AS MATERIALIZED (
                    sum((outcome <> 'skipped')::integer - (faults > 0)::integer) AS posted,
                    sum((outcome IN ('refused', 'failed'))::integer - (faults > 0)::integer)
                        AS failed
-              FROM settled GROUP BY tick_id) result
+              FROM settled WHERE tick_id = ANY(ARRAY(SELECT tick_id FROM watched))
+             GROUP BY tick_id) result
      WHERE w.tick_id = ANY(ARRAY(SELECT tick_id FROM watched)) AND w.tick_id = result.tick_id
 ), standing AS MATERIALIZED (
     SELECT s.id, s.active, settled.id AS send_id, settled.at_end, settled.sequence_number, a.steps,
@@ -329,12 +332,19 @@ WITH outcomes AS MATERIALIZED (
      WHERE outcome IN ('refused', 'failed') AND NOT (kind = 'next' AND unaddressed)
         ON CONFLICT (send_id) DO NOTHING
 )
-SELECT settled.id, messagesets.content_type, messagesets.short_name,
-       CASE WHEN kind = 'resend' THEN outbound_id END AS resent_as,
-       (SELECT count(*) FROM chained) AS chained, false AS is_locked
-  FROM settled LEFT JOIN messagesets ON messagesets.id = settled.messageset_id
- UNION ALL
-SELECT id, NULL, NULL, NULL, 0, true FROM locked;
+SELECT ARRAY(SELECT id FROM outcomes WHERE id NOT IN (SELECT id FROM settled)) AS unsettled,
+       ARRAY(SELECT id FROM outcomes
+              WHERE subscription_id = ANY(ARRAY(SELECT subscription_id FROM locked))
+                AND id NOT IN (SELECT id FROM settled)) AS locked,
+       (SELECT jsonb_object_agg(id, outbound_id) FROM settled
+         WHERE kind = 'resend' AND outbound_id IS NOT NULL) AS resent,
+       (SELECT jsonb_agg(jsonb_build_array(content_type, short_name, count)) FROM (
+            SELECT messageset_id, count(*) FROM settled WHERE outcome IN ('sent', 'adopted')
+             GROUP BY messageset_id) sent
+          JOIN messagesets ON messagesets.id = sent.messageset_id) AS sent,
+       (SELECT count(*) FROM settled WHERE unaddressed AND kind = 'next') AS unaddressed,
+       (SELECT count(*) FROM chained) AS chained,
+       pg_current_xact_id()::text AS transaction_id, pg_backend_pid() AS pid;
 
 -- name: keep_doubles :many
 -- Doubles: outbounds of sends that were settled without them. An outbound that the ledger names is

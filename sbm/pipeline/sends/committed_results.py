@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from twisted.logger import Logger
 
 from sbm.model import metrics
-from sbm.model.send import Send, SendResult, Settled, UnknownSend, UnreadableSend
 from sbm.store import sends
 from sbm.telemetry import PendingMetrics, Telemetry
 
@@ -23,21 +20,14 @@ def report_doubles(committed: sends.SettledBatch, telemetry: Telemetry, log: Log
         )
 
 
-def count_metrics(
-    committed: sends.SettledBatch,
-    results: Iterable[tuple[Send | UnknownSend | UnreadableSend, SendResult]],
-    pending_metrics: PendingMetrics,
-) -> None:
+def count_metrics(committed: sends.SettledBatch, pending_metrics: PendingMetrics) -> None:
     """Count, for the Metrics API, what this commit and no other has settled."""
     if not pending_metrics.is_kept:
         return
-    for send, result in results:
-        if not isinstance(result, Settled) or send.id not in committed.messagesets:
-            continue
-        if result.outcome in ("sent", "adopted"):
-            for name in metrics.of_message(*committed.messagesets[send.id]):
-                pending_metrics.add(name)
-        elif result.is_unaddressed and isinstance(send, Send) and send.kind == "next":
-            pending_metrics.add(metrics.ERRORED)
+    for content_type, short_name, count in committed.sent:
+        for name in metrics.of_message(content_type, short_name):
+            pending_metrics.add(name, count)
+    if committed.unaddressed:
+        pending_metrics.add(metrics.ERRORED, committed.unaddressed)
     if committed.chained:
         pending_metrics.add(metrics.CREATED, committed.chained)

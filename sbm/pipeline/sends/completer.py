@@ -212,7 +212,7 @@ class Completer(Service):
                     result=result,
                 )
         report_doubles(committed, self._telemetry, self._log)
-        count_metrics(committed, done, self._telemetry.pending_metrics)
+        count_metrics(committed, self._telemetry.pending_metrics)
         return len(done)
 
     def _without_locked(

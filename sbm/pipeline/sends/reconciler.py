@@ -128,7 +128,7 @@ class Reconciler:
 
         await divided([(send, failed)], settle, self._leave)
         for committed in settled:
-            count_metrics(committed, [(send, failed)], self._telemetry.pending_metrics)
+            count_metrics(committed, self._telemetry.pending_metrics)
             if send.id in committed.sends:
                 self._log.error("send {id} has failed: {reason}", id=send.id, reason=reason)
                 self._telemetry.count("sends.failed")
@@ -141,7 +141,7 @@ class Reconciler:
             committed = await self._database.transact(sends.settle, results=part)
             settled.update(committed.sends)
             report_doubles(committed, self._telemetry, self._log)
-            count_metrics(committed, part, self._telemetry.pending_metrics)
+            count_metrics(committed, self._telemetry.pending_metrics)
 
         await divided(results, settle, self._leave)
         return settled
