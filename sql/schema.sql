@@ -564,9 +564,12 @@ CREATE TABLE public.ticks (
     skipped_by bigint[],
     stopped_by text,
     stopped_at timestamp with time zone,
+    skipped_again bigint DEFAULT 0 NOT NULL,
+    skipped_again_since bigint,
     CONSTRAINT ticks_check CHECK (((source = 'single'::text) = (schedule_id IS NULL))),
     CONSTRAINT ticks_check1 CHECK (((source = 'single'::text) = (shard IS NOT NULL))),
     CONSTRAINT ticks_check2 CHECK (((stopped_by IS NULL) = (stopped_at IS NULL))),
+    CONSTRAINT ticks_check3 CHECK (((skipped_again > 0) = (skipped_again_since IS NOT NULL))),
     CONSTRAINT ticks_source_check CHECK ((source = ANY (ARRAY['clock'::text, 'post-back'::text, 'single'::text]))),
     CONSTRAINT ticks_state_check CHECK ((state = ANY (ARRAY['expanding'::text, 'expanded'::text, 'missed'::text])))
 )
@@ -580,7 +583,7 @@ COMMENT ON COLUMN public.ticks.shard IS 'single: one of a few rows a minute, so 
 
 COMMENT ON COLUMN public.ticks.expanded_up_to IS 'The last subscription that was expanded, while the tick is being expanded.';
 
-COMMENT ON COLUMN public.ticks.triggers IS 'How many sends it asked for: each ends in one ledger row.';
+COMMENT ON COLUMN public.ticks.triggers IS 'How many sends it asked for: each ends in one ledger row, or is counted in skipped_again.';
 
 COMMENT ON COLUMN public.ticks.checked_at IS 'When a daemon last began to check its balance.';
 
@@ -605,6 +608,10 @@ COMMENT ON COLUMN public.ticks.repetition IS 'Of a moment for which the schedule
 COMMENT ON COLUMN public.ticks.skipped_by IS 'The pauses that skipped ticks when it was opened: members that they concern are skipped.';
 
 COMMENT ON COLUMN public.ticks.stopped_by IS 'The user who stopped it for good; null: nobody has.';
+
+COMMENT ON COLUMN public.ticks.skipped_again IS 'Members without a row in the ledger: they were skipped, and their row of an earlier tick says why.';
+
+COMMENT ON COLUMN public.ticks.skipped_again_since IS 'The first of those earlier ticks.';
 
 CREATE FUNCTION public.is_too_old(tick public.ticks) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -1390,6 +1397,44 @@ SELECT members.id,
             WHEN is_told_singly AND NOT is_told('subscription', members.id::text) THEN 'scheduler'
             WHEN is_paused THEN 'paused' END
   FROM members JOIN judged USING (messageset_id, lang, next_sequence_number, schedule_id)
+$$;
+
+CREATE FUNCTION public.skipped_before(members uuid[], of_tick bigint, of_schedule integer) RETURNS TABLE(member uuid, since bigint)
+    LANGUAGE plpgsql STABLE ROWS 2000 PARALLEL SAFE
+    SET enable_seqscan TO 'off'
+    AS $$
+-- Those members of a tick whose last row of the ledger says that an earlier tick of the schedule met
+-- their message unfinished, and to whom nothing is owed by a later one; and that earlier tick. The
+-- time limits the search: after a day, a new row is written. (It is a function because its partitions
+-- are planned only if there is somebody to look up.)
+BEGIN
+    IF cardinality(members) > 0 THEN
+        RETURN QUERY
+        SELECT given.id, last.told
+          FROM unnest(members) AS given (id) CROSS JOIN LATERAL (
+               SELECT max(tick_id) AS tick_id,
+                      max(tick_id) FILTER (WHERE outcome = 'skipped' AND tells_unfinished(reason))
+                          AS told
+                 FROM ledger
+                WHERE ledger.subscription_id = given.id AND settled_at >= now() - interval '1 day'
+                  AND kind = 'next' AND ledger.tick_id < of_tick
+               OFFSET 0) last
+         WHERE last.told = last.tick_id
+           AND (SELECT schedule_id FROM ticks WHERE ticks.id = last.told) = of_schedule
+           AND NOT EXISTS (SELECT FROM sends
+                            WHERE sends.subscription_id = given.id AND kind = 'next'
+                              AND sends.tick_id > last.told OFFSET 0);
+    END IF;
+END
+$$;
+
+CREATE FUNCTION public.tells_unfinished(reason text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    AS $$
+-- Whether a tick skipped a member because the message before was not finished.
+SELECT reason IN ('the tick before it was still being sent',
+                  'a message is already owed to the subscription',
+                  'another tick was sent to the subscription since it came')
 $$;
 
 CREATE FUNCTION public.tick_covers(seen pg_snapshot, opened_at timestamp with time zone, joined_xid xid8, joined_at timestamp with time zone, created_at timestamp with time zone) RETURNS boolean
@@ -3324,6 +3369,8 @@ CREATE INDEX ticks_of_schedules ON public.ticks USING btree (id) WHERE (source <
 CREATE UNIQUE INDEX ticks_one_per_minute ON public.ticks USING btree (due_at, shard) WHERE (source = 'single'::text);
 
 CREATE UNIQUE INDEX ticks_one_per_moment ON public.ticks USING btree (schedule_id, due_at) WHERE (source = 'clock'::text);
+
+CREATE INDEX ticks_skipped_again ON public.ticks USING btree (schedule_id, id) WHERE (skipped_again_since IS NOT NULL);
 
 CREATE INDEX ticks_to_check ON public.ticks USING btree (checked_at NULLS FIRST, id) WHERE (NOT is_checked_off);
 

@@ -140,7 +140,7 @@ class Arranged:
             "SELECT ticks.id, triggers, live.count AS live, done.count AS done FROM ticks,"
             " LATERAL (SELECT count(*) FROM sends WHERE tick_id = ticks.id) live,"
             " LATERAL (SELECT count(*) FROM ledger WHERE tick_id = ticks.id) done"
-            " WHERE triggers <> live.count + done.count"
+            " WHERE triggers <> live.count + done.count + skipped_again"
         )
 
 

@@ -31,11 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check_the_ledger = subjects.add_parser(
         "ledger",
         help="check that every trigger was counted exactly once",
-        description="Check that for every tick, triggers = rows in the ledger + live sends; that"
-        " every live send has its tick; and that no send was sent twice, according to the ledger"
-        " or to an outbound that was noticed later (the table doubles). Print what is wrong, and"
-        " sums. Changes nothing, and can be run while daemons work. Exits with 0 if nothing is"
-        " wrong, otherwise with 1. Doubles count until their rows are deleted.",
+        description="Check that for every tick, triggers = rows in the ledger + members that were"
+        " skipped again + live sends; that every live send has its tick; and that no send was sent"
+        " twice, according to the ledger or to an outbound that was noticed later (the table"
+        " doubles). Print what is wrong, and sums. Changes nothing, and can be run while daemons"
+        " work. Exits with 0 if nothing is wrong, otherwise with 1. Doubles count until their rows"
+        " are deleted.",
     )
     check_the_ledger.set_defaults(command=in_database(_check_the_ledger))
     check_schedules = subjects.add_parser(

@@ -369,7 +369,8 @@ USER_TABLES = (
             *("id", "source", "state", "schedule_id", "due_at", "shard"),
             *("triggers", "created_at", "expanded_at", "checked_at", "is_checked_off", "missing"),
             *("snapshot", "follows", "follows_beyond", "outcomes", "counted_at"),
-            *("after_ledger_id", "repetition", "skipped_by", "stopped_at"),
+            *("after_ledger_id", "repetition", "skipped_by", "stopped_at", "skipped_again"),
+            "skipped_again_since",
         ),
     ),
     PersonalTable(

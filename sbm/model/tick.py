@@ -28,7 +28,8 @@ class Tick:
     by outcome, at ``counted_at``; it is None if they were not counted yet. ``follows`` is the tick
     before it, if that tick still had live sends. ``source`` is a Source, or "single". ``hold`` says
     why it is held back, None if it is not. ``stopped_by`` is who stopped it for good, if somebody
-    did.
+    did. ``skipped_again`` members are in ``outcomes`` and not in the ledger: the row of an earlier
+    tick says why they were skipped.
     """
 
     id: int
@@ -48,6 +49,7 @@ class Tick:
     hold: HoldReason | None = None
     stopped_by: str | None = None
     stopped_at: datetime | None = None
+    skipped_again: int = 0
 
     @property
     def is_open(self) -> bool:

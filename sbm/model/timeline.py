@@ -22,6 +22,15 @@ PLANNED = 5
 
 
 @frozen(kw_only=True)
+class SkippedAgain:
+    """How many further ticks, due in this time, skipped a subscription for the same reason."""
+
+    ticks: int
+    first_due_at: datetime
+    last_due_at: datetime
+
+
+@frozen(kw_only=True)
 class PersonEvent:
     """Something that happened to a person: a row of ``source``, with the name ``ref`` there.
 
@@ -48,6 +57,18 @@ class PersonEvent:
         details = self.details.value
         text = details.get("text")
         return None if text is None else joined(details.get("prepend"), text)
+
+    @property
+    def skipped_again(self) -> SkippedAgain | None:
+        """The further ticks that had the same result, and have no row in the ledger."""
+        told = self.details.value.get("skipped_again")
+        if told is None:
+            return None
+        return SkippedAgain(
+            ticks=told["ticks"],
+            first_due_at=datetime.fromisoformat(told["first_due_at"]),
+            last_due_at=datetime.fromisoformat(told["last_due_at"]),
+        )
 
 
 @frozen(kw_only=True)

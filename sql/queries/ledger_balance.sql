@@ -1,7 +1,7 @@
--- The ledger balance: for every tick, triggers = rows in the ledger + live sends. Each statement
--- that adds a trigger, or settles a send, changes both sides in one transaction. So the balance
--- holds in every snapshot: a statement that counts both sides at once never sees a change of only
--- one side.
+-- The ledger balance: for every tick, triggers = rows in the ledger + members skipped again + live
+-- sends. Each statement that adds a trigger, or settles a send, changes both sides in one transaction.
+-- So the balance holds in every snapshot: a statement that counts both sides at once never sees a
+-- change of only one side.
 
 -- name: take_ticks_to_check :many
 -- Up to %(limit)s ticks that are not marked as checked, and that no daemon has begun to check for
@@ -54,14 +54,12 @@ SELECT ticks.id AS tick_id, ticks.source, ticks.state, ticks.due_at, ticks.trigg
   FROM kept, ticks LEFT JOIN live ON live.tick_id = ticks.id,
        -- A day more than needed, because the server's clock may have been set back meanwhile. Jumps
        -- that were recorded are added; and a tick with a time in the future was made before now.
-       LATERAL (SELECT LEAST(ticks.created_at + clock_reach(ticks.id), now()) - interval '1 day'
-                           AS at OFFSET 0) since,
-       LATERAL (SELECT COALESCE(sum(rows), 0)::bigint AS count,
-                       COALESCE(jsonb_object_agg(outcome, rows), '{}') AS outcomes
-                  FROM (SELECT outcome, count(*) AS rows FROM ledger
-                         WHERE tick_id = ticks.id
-                           AND settled_at >= since.at
-                         GROUP BY outcome) counted) settled
+       LATERAL (SELECT ticks.id, ticks.skipped_again,
+                       LEAST(ticks.created_at + clock_reach(ticks.id), now()) - interval '1 day'
+                           AS since OFFSET 0) own,
+       LATERAL (SELECT COALESCE(sum(count), 0)::bigint AS count,
+                       COALESCE(jsonb_object_agg(outcome, count), '{}') AS outcomes
+                  FROM ({ended}) ended) settled
  WHERE ticks.id = ANY(%(ids)s::bigint[])
  ORDER BY ticks.id;
 

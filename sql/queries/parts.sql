@@ -138,6 +138,17 @@ CASE WHEN is_settled THEN 'the Message Sender had the message of this tick alrea
                 WHEN is_too_old THEN 'it is older than max_age'
                 ELSE 'a message is already owed to the subscription' END
 
+-- part: ended
+-- How many members the tick "own" has with each outcome: by the rows of the ledger since
+-- "own.since", and by the count of those that were skipped again.
+SELECT outcome, sum(count)::bigint AS count FROM (
+                      SELECT outcome, count(*) AS count FROM ledger
+                       WHERE tick_id = own.id AND settled_at >= own.since
+                       GROUP BY outcome
+                       UNION ALL
+                      SELECT 'skipped', own.skipped_again WHERE own.skipped_again > 0) counted
+                  GROUP BY outcome
+
 -- part: content
 -- What the send "due" to the subscription s says: the set and language, and the message in them; or
 -- the number of the message that it waits for; or "lack", which says why there is no message: the

@@ -9,12 +9,19 @@
 -- tells the key and the caller. Requests that made nothing are events. A completed subscription does
 -- not say when: it was when the last row of the ledger was written. No event follows whose details
 -- are beyond the first %(most_bytes)s bytes of all; found says how many there are without this limit.
+-- Ticks that skipped a member again are told with the row that says why: those after it, up to the
+-- next tick that asked for the member.
 WITH rows AS MATERIALIZED (
     SELECT * FROM ledger WHERE identity = %(identity)s
 ), subscribed AS MATERIALIZED (
     SELECT * FROM subscriptions WHERE identity = %(identity)s
 ), subscription_ids AS MATERIALIZED (
     SELECT id FROM subscribed UNION SELECT subscription_id FROM rows
+), asked_for AS MATERIALIZED (
+    SELECT subscription_id, tick_id FROM rows WHERE kind = 'next'
+    UNION ALL
+    SELECT subscription_id, tick_id FROM sends
+     WHERE kind = 'next' AND subscription_id = ANY(ARRAY(SELECT id FROM subscription_ids))
 ), requests AS MATERIALIZED (
     SELECT * FROM intake WHERE identity = %(identity)s
 ), changes AS MATERIALIZED (
@@ -35,13 +42,24 @@ WITH rows AS MATERIALIZED (
                'tick', l.tick_id, 'outbound', l.outbound_id, 'version', l.message_version_id,
                'text', v.text_content, 'prepend', l.prepend, 'file', v.file_name,
                'delivered', d.delivered, 'delivery_attempts', d.attempts,
-               'nack_reason', d.nack_reason) AS details
+               'nack_reason', d.nack_reason, 'skipped_again', again.told) AS details
       FROM rows l
       LEFT JOIN messagesets ms ON ms.id = l.messageset_id
       LEFT JOIN message_versions v ON v.id = l.message_version_id
       LEFT JOIN LATERAL (
            SELECT delivered, attempts, nack_reason FROM deliveries
             WHERE deliveries.settled_at = l.settled_at AND ledger_id = l.id OFFSET 0) d ON true
+      LEFT JOIN LATERAL (
+           SELECT jsonb_build_object('ticks', count(*), 'first_due_at', min(due_at),
+                                     'last_due_at', max(due_at)) AS told
+             FROM ticks
+            WHERE schedule_id = (SELECT schedule_id FROM ticks WHERE id = l.tick_id)
+              AND skipped_again_since <= l.tick_id AND id > l.tick_id
+              AND id < COALESCE((SELECT min(next.tick_id) FROM asked_for next
+                                  WHERE next.subscription_id = l.subscription_id
+                                    AND next.tick_id > l.tick_id), 9223372036854775807)
+           HAVING count(*) > 0 OFFSET 0) again
+        ON l.kind = 'next' AND l.outcome = 'skipped' AND tells_unfinished(l.reason)
     UNION ALL
     SELECT a.done_at, 'audit', lpad(a.id::text, 20, '0'),
            CASE WHEN a.table_name = 'subscriptions' AND a.operation = 'insert' THEN 'registered'

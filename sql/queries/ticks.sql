@@ -54,7 +54,9 @@ SELECT EXISTS (SELECT FROM ticks WHERE state = 'expanding' AND may_expand(ticks)
 -- Owe a send to the next %(limit)s members of an open tick: the first open tick after %(after)s,
 -- which was expanded last, or else the first of all. The members are the active subscriptions of
 -- its schedule that it covers, in the order of their ids. A member that is owed a send already is
--- skipped, and so is one that is a member of the tick that this one follows; the ledger says so.
+-- skipped, and so is one that is a member of the tick that this one follows; the ledger says so. If
+-- it said the same of an earlier tick, and nothing was asked for the member since, the tick only
+-- counts it (skipped_again).
 -- The progress of the expansion is stored in the same statement, so a crash neither repeats a chunk
 -- nor leaves one out. The data of the tick are those of the row as it was locked: another daemon
 -- may have expanded it further since this statement began. A tick that is held back is not
@@ -105,25 +107,35 @@ WITH behind_last AS MATERIALIZED (
      ORDER BY id
         ON CONFLICT (subscription_id, kind) DO NOTHING
     RETURNING id, subscription_id
+), unowed AS MATERIALIZED (
+    SELECT *, CASE WHEN is_settled OR (SELECT stopped_by FROM tick) IS NULL THEN {why_skipped}
+                   ELSE {why_stopped} || (SELECT stopped_by FROM tick) END AS reason
+      FROM members WHERE NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)
+), again AS MATERIALIZED (
+    SELECT member, since
+      FROM skipped_before(ARRAY(SELECT id FROM unowed WHERE tells_unfinished(reason)),
+                          (SELECT id FROM tick), (SELECT schedule_id FROM tick))
 ), skipped AS (
     INSERT INTO ledger (send_id, tick_id, kind, outcome, stage, reason, subscription_id, identity,
                         messageset_id, lang)
-    SELECT gen_random_uuid(), tick_id, 'next', 'skipped', 'trigger',
-           CASE WHEN is_settled OR (SELECT stopped_by FROM tick) IS NULL THEN {why_skipped}
-                ELSE {why_stopped} || (SELECT stopped_by FROM tick) END,
-           id, identity, messageset_id, lang
-      FROM members WHERE NOT EXISTS (SELECT FROM owed WHERE subscription_id = members.id)
+    SELECT gen_random_uuid(), tick_id, 'next', 'skipped', 'trigger', reason, id, identity,
+           messageset_id, lang
+      FROM unowed WHERE id NOT IN (SELECT member FROM again)
 ), expansion AS (
     SELECT count(*) AS triggers, (array_agg(id ORDER BY id DESC))[1] AS last FROM members
+), counted AS (
+    SELECT count(*) AS count, min(since) AS since FROM again
 )
 UPDATE ticks
    SET triggers = ticks.triggers + expansion.triggers,
+       skipped_again = ticks.skipped_again + counted.count,
+       skipped_again_since = LEAST(ticks.skipped_again_since, counted.since),
        expanded_up_to = CASE WHEN expansion.triggers < %(limit)s
                              THEN '00000000-0000-0000-0000-000000000000'
                              ELSE COALESCE(expansion.last, ticks.expanded_up_to) END,
        state = CASE WHEN expansion.triggers < %(limit)s THEN 'expanded' ELSE 'expanding' END,
        expanded_at = CASE WHEN expansion.triggers < %(limit)s THEN now() END
-  FROM tick, expansion WHERE ticks.id = tick.id
+  FROM tick, expansion, counted WHERE ticks.id = tick.id
 RETURNING ticks.id AS tick_id, expansion.triggers, (SELECT count(*) FROM owed) AS owed,
           CASE WHEN tick.is_doubted THEN ARRAY(SELECT id FROM owed) ELSE '{}' END AS doubted,
           tick.schedule_id, tick.due_at, tick.expanded_up_to AS after, expansion.last AS up_to,
@@ -306,8 +318,8 @@ DELETE FROM ticks
 -- name: count_unsent :many
 -- reads
 -- What was not sent of each of these ticks, by outcome, stage and kind of reason. Of each tick,
--- %(most)s rows are counted at most.
-SELECT ticks.id AS tick_id, outcome, stage, reason_kind, count
+-- %(most)s rows are counted at most, and those that were skipped again.
+SELECT ticks.id AS tick_id, outcome, stage, reason_kind, sum(count)::bigint AS count
   FROM ticks CROSS JOIN LATERAL (
        SELECT outcome, stage, reason_kind(kind, outcome, stage, reason) AS reason_kind,
               count(*) AS count
@@ -316,8 +328,11 @@ SELECT ticks.id AS tick_id, outcome, stage, reason_kind, count
                   AND settled_at >= (SELECT LEAST(ticks.created_at + clock_reach(ticks.id), now())
                                             - interval '1 day')
                 LIMIT %(most)s) unsent
-        GROUP BY 1, 2, 3) counted
+        GROUP BY 1, 2, 3
+        UNION ALL
+       SELECT 'skipped', 'trigger', 'already-owed', skipped_again WHERE skipped_again > 0) counted
  WHERE ticks.id = ANY(%(ids)s::bigint[])
+ GROUP BY ticks.id, outcome, stage, reason_kind
  ORDER BY ticks.id, count DESC, outcome, stage, reason_kind;
 
 -- name: sum_days :many
@@ -342,7 +357,7 @@ SELECT (at AT TIME ZONE %(time_zone)s)::date AS day, sum(triggers)::bigint AS as
 -- A page of the ticks of whole schedules, newest first, with the numbers of their live sends: one
 -- pass over the sends, which are few, serves the page.
 SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
-       created_at, expanded_at, outcomes, counted_at, stopped_by, stopped_at
+       created_at, expanded_at, outcomes, counted_at, stopped_by, stopped_at, skipped_again
   FROM ticks
  WHERE source <> 'single'
   [AND schedule_id = %(schedule_id)s]
@@ -363,24 +378,21 @@ SELECT page.*, COALESCE(live.count, 0) AS live,
 -- name: find_tick :maybe
 -- reads
 -- One tick, with the numbers of its live sends, and, if it has %(most)s triggers at most, how many
--- rows of each outcome the ledger has for it, all at the same moment. For a larger tick, the
--- numbers of outcomes are those of the last check of its balance. So are those of a tick that is
--- marked as checked, which do not change any more.
-WITH tick AS (
+-- members ended with each outcome, all at the same moment. For a larger tick, the numbers of outcomes
+-- are those of the last check of its balance. So are those of a tick that is marked as checked,
+-- which do not change any more.
+WITH own AS (
     SELECT *, triggers <= %(most)s AND (outcomes IS NULL OR NOT is_checked_off) AS is_counted_now,
            LEAST(created_at + clock_reach(id), now()) - interval '1 day' AS since
       FROM ticks WHERE id = %(id)s
 )
 SELECT id, source, state, schedule_id, due_at, follows, opened_by, triggers, expanded_up_to,
-       created_at, expanded_at, stopped_by, stopped_at,
-       (SELECT count(*) FROM sends WHERE tick_id = tick.id) AS live,
+       created_at, expanded_at, stopped_by, stopped_at, skipped_again,
+       (SELECT count(*) FROM sends WHERE tick_id = own.id) AS live,
        CASE WHEN is_counted_now
-            THEN (SELECT COALESCE(jsonb_object_agg(outcome, rows), '{}') FROM (
-                      SELECT outcome, count(*) AS rows FROM ledger
-                       WHERE tick_id = tick.id AND settled_at >= tick.since
-                       GROUP BY outcome) counted)
+            THEN (SELECT COALESCE(jsonb_object_agg(outcome, count), '{}') FROM ({ended}) ended)
             ELSE outcomes END AS outcomes,
        CASE WHEN is_counted_now THEN now() ELSE counted_at END AS counted_at,
-       CASE WHEN state = 'expanding' OR EXISTS (SELECT FROM sends WHERE tick_id = tick.id)
+       CASE WHEN state = 'expanding' OR EXISTS (SELECT FROM sends WHERE tick_id = own.id)
             THEN hold_of(id, schedule_id, NULL) END AS hold
-  FROM tick;
+  FROM own;

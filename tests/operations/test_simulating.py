@@ -254,11 +254,12 @@ class Played:
         """What the ledger says of a tick, up to the address, and who has completed by it."""
         self.direct.rows("UPDATE pauses SET on_ticks = 'skip'")
         opened = await self._open()
+        self._forget_who_was_skipped_before(opened)
         while (
             await self.database.transact(ticks.skip_stopped, limit=2)
             or await self.database.transact(ticks.expand, limit=5) is not None
         ):
-            pass
+            self._forget_who_was_skipped_before(opened)
         self.direct.rows("UPDATE pauses SET ended_at = now()")
         completed = {
             row["id"] for row in self.direct.rows("SELECT id FROM subscriptions WHERE completed")
@@ -272,6 +273,12 @@ class Played:
             [row["subscription_id"] for row in rows if row["stage"] != "trigger"],
         )
         return rows, [one for one in ended if one["id"] not in completed]
+
+    def _forget_who_was_skipped_before(self, tick_id: int) -> None:
+        """Let the tick have a row for each member: it would only count those who have one."""
+        self.direct.rows(
+            "DELETE FROM ledger WHERE tells_unfinished(reason) AND tick_id <> %s", tick_id
+        )
 
     async def deliver(self) -> None:
         """Send all that is owed."""

@@ -631,6 +631,23 @@ def test_a_tick_reads_the_chunk_that_it_expands(plans: Callable[..., list[Plan]]
     assert_bounded(plans(ticks.expand, limit=CHUNK), CHUNK, buffers=60)
 
 
+def test_a_tick_reads_the_last_rows_of_those_whom_it_skips(
+    plans: Callable[..., list[Plan]], direct: Arranged
+) -> None:
+    before = direct.value(
+        "INSERT INTO ticks (source, state, schedule_id) VALUES ('post-back', 'expanded', 1)"
+        " RETURNING id"
+    )
+    follow = "UPDATE ticks SET follows = %s WHERE state = 'expanding'"
+    direct.rows(follow, before)
+    try:
+        found = plans(ticks.expand, limit=CHUNK)
+    finally:
+        direct.rows(follow, None)
+        direct.rows("DELETE FROM ticks WHERE id = %s", before)
+    assert_bounded(found, CHUNK, buffers=60)
+
+
 def test_room_is_looked_for_in_so_many_sends(plans: Callable[..., list[Plan]]) -> None:
     # The first scan reads dead rows and marks them; later scans skip them.
     plans(ticks.has_room, most=CHUNK)
