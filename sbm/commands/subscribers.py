@@ -14,7 +14,7 @@ from attrs import asdict
 from sbm.commands.running import OK, Work, in_database, print_table, say
 from sbm.model.ledger_entry import OUTCOMES
 from sbm.model.paging import EndlessPage
-from sbm.model.timeline import PersonEvent, Plan, PlanClock
+from sbm.model.timeline import PersonEvent, Plan, PlanClock, SkippedAgain
 from sbm.operations import people
 from sbm.settings.config import read_expectations, read_time_zones_of_ticks
 from sbm.settings.reading import Settings
@@ -116,6 +116,7 @@ def _line(event: PersonEvent) -> Sequence[str]:
 def _parts(event: PersonEvent) -> Iterator[str]:
     if event.event in OUTCOMES:
         yield from _parts_of_ledger(event.details.value)
+        yield from _parts_of_skipped_again(event.skipped_again)
     elif event.source == "audit":
         yield from _parts_of_audit(event)
     else:
@@ -130,6 +131,13 @@ def _parts_of_ledger(details: Mapping[str, Any]) -> Iterator[str]:
     yield f"{place} {details['sequence_number'] or ''} {details['lang'] or ''}"
     yield {None: "", True: "delivered", False: "not delivered"}[details["delivered"]]
     yield details["nack_reason"] or ""
+
+
+def _parts_of_skipped_again(again: SkippedAgain | None) -> Iterator[str]:
+    if again is not None:
+        times = (again.first_due_at, again.last_due_at)
+        first, last = (at.isoformat(" ", "seconds") for at in times)
+        yield f"and by {again.ticks} further ticks, due from {first} to {last}"
 
 
 def _parts_of_audit(event: PersonEvent) -> Iterator[str]:

@@ -13,7 +13,7 @@ from sbm.store.postgres.database import Database
 from sbm.store.postgres.transaction import Transaction
 from tests.arrange import Arranged
 from tests.commands.operator import Sbm
-from tests.web.resources.test_people import tick, two_sets
+from tests.web.resources.test_people import tick, ticks_in_a_row, two_sets
 
 
 @ensureDeferred
@@ -54,6 +54,19 @@ async def test_what_others_said_about_a_person_is_data(
         printed = (await sbm("subscriber", "show", identity, *form)).out
         assert "all is well" in printed
         assert printed.replace("\n", "").isprintable()
+
+
+@ensureDeferred
+async def test_further_ticks_are_told_with_the_one_that_skipped_the_person(
+    sbm: Sbm, database: Database, direct: Arranged
+) -> None:
+    schedule, pregnancy, _ = two_sets(direct)
+    direct.subscriptions(1, pregnancy, schedule, lang="eng")
+    await ticks_in_a_row(database, schedule, 4)
+    shown = await sbm("subscriber", "show", direct.value("SELECT identity FROM subscriptions"))
+    (line,) = (line for line in shown.out.splitlines() if "skipped" in line)
+    assert "; and by 2 further ticks, due from 20" in line
+    assert line.endswith("; the tick before it was still being sent")
 
 
 @ensureDeferred

@@ -31,6 +31,7 @@ from tests.console.content import (
 )
 from tests.console.reader import Page, Reader
 from tests.web.conftest import served
+from tests.web.resources.test_people import ticks_in_a_row
 
 reactor: Any = global_reactor
 
@@ -282,6 +283,15 @@ async def test_the_story_says_what_was_skipped_changed_and_refused(
     ):
         assert page.says(told), (told, page.main.text)
     assert not page.says("Zanele")
+
+
+@ensureDeferred
+async def test_the_story_says_how_many_ticks_skipped_the_person(
+    site: Served, reader: Reader
+) -> None:
+    schedule = site.direct.subscription(THANDIS_SUBSCRIPTION)["schedule_id"]
+    await ticks_in_a_row(site.api.database, schedule, 4)
+    assert (await reader.get(PLACE)).says("2 further ticks, due from ")
 
 
 @ensureDeferred

@@ -20,6 +20,7 @@ from tests.console.conftest import Served
 from tests.console.content import MORNING, NOBODY, OTHERS, TWICE_A_WEEK
 from tests.console.reader import Reader
 from tests.console.test_today import tick
+from tests.web.resources.test_people import ticks_in_a_row
 
 MINUTE = timedelta(minutes=1)
 
@@ -99,6 +100,21 @@ async def test_a_tick_tells_its_outcomes_and_each_reason_leads_to_people(
     assert len(people.rows()) == 3
     everybody = await reader.get(f"/console/ticks/{tick_id}/people")
     assert len(everybody.rows()) == 6
+
+
+@ensureDeferred
+async def test_those_who_were_skipped_again_are_told_of(site: Served, reader: Reader) -> None:
+    first, _, third = await ticks_in_a_row(site.api.database, MORNING, 3)
+    told = "12 people were skipped by earlier ticks for the same reason"
+    page = await reader.get(f"/console/ticks/{third}/")
+    assert page.rows(0)[1:] == [["skipped", "12"]]
+    why = "another message was still being sent to the person"
+    assert page.rows(1)[1:] == [[why, "skipped", "before it began", "12"]]
+    assert page.says(told)
+    people = await reader.get(f"/console/ticks/{third}/" + page.links()[why])
+    assert people.says(told)
+    assert people.says("Nobody is in this list")
+    assert not (await reader.get(f"/console/ticks/{first}/people")).says(told)
 
 
 @ensureDeferred

@@ -295,7 +295,8 @@ SECTION = Section(
                     summary="List the ledger",
                     description="The newest come first; rows are not counted. Filters that no"
                     " index serves together are refused with 400, and a sentence says which are"
-                    " served. Times can be added to each.",
+                    " served. Times can be added to each. Members that a tick skipped again have no"
+                    " row of it: see `skipped_again` of the tick.",
                     parameters=[
                         *parameters(FILTERS),
                         _FORMAT,

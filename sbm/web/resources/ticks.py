@@ -93,6 +93,11 @@ _ROW = one_object(
             "The tick before it, if that tick still had live sends. Its members are skipped here.",
         ),
         "triggers": said(COUNT, "How many sends it has asked for so far."),
+        "skipped_again": said(
+            COUNT,
+            "How many of these were skipped and have no row of this tick in the ledger: their row"
+            " of an earlier tick says why. They are among the outcomes.",
+        ),
         "progress": _PROGRESS,
         "held": said(
             nullable(TEXT | {"enum": list(HOLDS)}),
@@ -124,6 +129,7 @@ def shown(request: ApiRequest, tick: Tick) -> dict[str, Any]:
         "opened_by": tick.opened_by,
         "follows": tick.follows,
         "triggers": tick.triggers,
+        "skipped_again": tick.skipped_again,
         "progress": {
             "expanded_share": tick.expanded_share,
             "live": tick.live,

@@ -48,6 +48,16 @@ async def tick(database: Database, schedule: int, result: Settled = SENT) -> lis
     return claimed
 
 
+async def ticks_in_a_row(database: Database, schedule: int, count: int) -> list[int]:
+    """So many ticks, while nothing is sent."""
+    opened = []
+    for _ in range(count):
+        opened.append(await database.transact(ticks.open_tick, schedule_id=schedule))
+        while await database.transact(ticks.expand, limit=100) is not None:
+            pass
+    return [one for one in opened if one is not None]
+
+
 def two_sets(direct: Arranged) -> tuple[int, int, int]:
     """A schedule, a set of two messages, and the set that follows it."""
     schedule = direct.schedule(minute="0", hour="8")
@@ -101,6 +111,30 @@ async def test_the_whole_story_is_told_newest_first(api: Api, direct: Arranged) 
     assert events[2]["details"]["next_set"] == baby
     assert events[0]["reason"] == "the Message Sender answered 400"
     assert events[0]["details"]["reason_kind"] == "refused"
+
+
+@pytest_twisted.ensureDeferred
+async def test_ticks_that_skipped_the_person_again_are_told_with_the_first(
+    api: Api, direct: Arranged
+) -> None:
+    schedule, pregnancy, _ = two_sets(direct)
+    await api.made(
+        "subscriptions", identity=IDENTITY, messageset=pregnancy, schedule=schedule, lang="eng"
+    )
+    _, second, third, fourth, last = await ticks_in_a_row(api.database, schedule, 5)
+    skipped, _ = await all_events(api)
+    assert (skipped["event"], skipped["details"]["tick"]) == ("skipped", second)
+    again = skipped["details"]["skipped_again"]
+    moments = [direct.value("SELECT due_at FROM ticks WHERE id = %s", one) for one in (third, last)]
+    assert [
+        datetime.fromisoformat(again[f"{name}_due_at"]) for name in ("first", "last")
+    ] == moments
+    assert again["ticks"] == 3
+    found = (await api.get(f"/api/v1/ticks/{fourth}/")).json
+    assert (found["triggers"], found["skipped_again"]) == (1, 1)
+    assert found["progress"]["outcomes"]["skipped"] == 1
+    (listed, *_) = (await api.get("/api/v1/ticks/")).json["results"]
+    assert (listed["id"], listed["skipped_again"]) == (last, 1)
 
 
 @pytest_twisted.ensureDeferred

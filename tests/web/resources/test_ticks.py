@@ -63,6 +63,7 @@ async def test_a_tick_tells_who_opened_it_and_how_far_it_has_come(
         "opened_by": "user@example.org",
         "follows": None,
         "triggers": 0,
+        "skipped_again": 0,
         "progress": {
             "expanded_share": 0.0,
             "live": 0,
