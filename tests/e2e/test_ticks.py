@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from pytest_twisted import ensureDeferred
 from twisted.logger import capturedLogs, formatEvent
 
@@ -144,3 +145,28 @@ async def test_zones_of_schedules_count_by_the_clock_and_no_other_does_by_a_sche
         await seed.until(
             lambda: any("1 schedules do not count" in str(formatEvent(one)) for one in logged)
         )
+
+
+@pytest.mark.parametrize("daemons", [1, 2])
+@ensureDeferred
+async def test_a_flood_of_calls_while_nothing_can_be_sent_leaves_few_rows_for_each_person(
+    seed: World, daemons: int
+) -> None:
+    """One that was sent, and one that was skipped, by each daemon that met it at that moment."""
+    calls, count = 30, 25
+    schedule = seed.direct.schedule()
+    seed.subscribe(count, seed.direct.messageset("pregnancy", schedule, messages=9), schedule)
+    await seed.message_sender.close()
+    for _ in range(daemons):
+        seed.start()
+    for _ in range(calls):
+        assert await seed.call("POST", f"/api/v1/schedule/{schedule}/send/") == (202, {})
+    await seed.until(
+        lambda: not seed.direct.value("SELECT count(*) FROM ticks WHERE state = 'expanding'")
+    )
+    seed.message_sender.open()
+    await seed.settled()
+    assert list(seed.received().values()) == [["pregnancy 1 eng_ZA"]] * count
+    assert 2 * count <= len(seed.direct.ledger()) <= (1 + daemons) * count
+    assert seed.direct.value("SELECT sum(triggers) FROM ticks") == calls * count
+    assert seed.direct.unbalanced_ticks() == []
