@@ -77,13 +77,17 @@ class Tick:
 
 @frozen(kw_only=True)
 class UnsentCount:
-    """How many sends of a tick ended in the same way, without a message."""
+    """How many sends of a tick ended in the same way, without a message.
+
+    ``is_part``: the tick may have more than were counted.
+    """
 
     tick_id: int
     outcome: str
     stage: str
     reason_kind: str
     count: int
+    is_part: bool = False
 
 
 @frozen(kw_only=True)

@@ -54,7 +54,7 @@ class TickToday:
     @property
     def is_counted_in_part(self) -> bool:
         """Whether there are so many that got nothing that only a part of them was counted."""
-        return sum(one.count for one in self.unsent) >= MOST_UNSENT
+        return any(one.is_part for one in self.unsent)
 
 
 @frozen(kw_only=True)

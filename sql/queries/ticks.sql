@@ -318,11 +318,12 @@ DELETE FROM ticks
 -- name: count_unsent :many
 -- reads
 -- What was not sent of each of these ticks, by outcome, stage and kind of reason. Of each tick,
--- %(most)s rows are counted at most, and those that were skipped again.
-SELECT ticks.id AS tick_id, outcome, stage, reason_kind, sum(count)::bigint AS count
+-- %(most)s rows are counted at most (is_part: there may be more), and those that were skipped again.
+SELECT ticks.id AS tick_id, outcome, stage, reason_kind, sum(count)::bigint AS count,
+       sum(sum(rows)) OVER (PARTITION BY ticks.id) >= %(most)s AS is_part
   FROM ticks CROSS JOIN LATERAL (
        SELECT outcome, stage, reason_kind(kind, outcome, stage, reason) AS reason_kind,
-              count(*) AS count
+              count(*) AS count, count(*) AS rows
          FROM (SELECT kind, outcome, stage, reason FROM ledger
                 WHERE tick_id = ticks.id AND outcome NOT IN ('sent', 'adopted', 'dry-run')
                   AND settled_at >= (SELECT LEAST(ticks.created_at + clock_reach(ticks.id), now())
@@ -330,7 +331,7 @@ SELECT ticks.id AS tick_id, outcome, stage, reason_kind, sum(count)::bigint AS c
                 LIMIT %(most)s) unsent
         GROUP BY 1, 2, 3
         UNION ALL
-       SELECT 'skipped', 'trigger', 'already-owed', skipped_again WHERE skipped_again > 0) counted
+       SELECT 'skipped', 'trigger', 'already-owed', skipped_again, 0 WHERE skipped_again > 0) counted
  WHERE ticks.id = ANY(%(ids)s::bigint[])
  GROUP BY ticks.id, outcome, stage, reason_kind
  ORDER BY ticks.id, count DESC, outcome, stage, reason_kind;

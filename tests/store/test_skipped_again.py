@@ -213,6 +213,16 @@ async def test_a_tick_is_not_told_with_the_row_of_a_later_one(flood: Flood) -> N
 
 
 @ensureDeferred
+async def test_those_who_are_counted_do_not_make_the_numbers_a_part(flood: Flood) -> None:
+    """The rows of a tick are counted up to a number; the count needs no row."""
+    flood.subscribe(4)
+    _, second, third = [await flood.tick() for _ in range(3)]
+    unsent = await flood.database.read(ticks.count_unsent, ids=[second, third], most=3)
+    told = [(one.tick_id, one.reason_kind, one.count, one.is_part) for one in unsent]
+    assert told == [(second, "already-owed", 3, True), (third, "already-owed", 4, False)]
+
+
+@ensureDeferred
 async def test_those_who_join_meanwhile_get_theirs_and_rows_of_their_own(flood: Flood) -> None:
     members = flood.subscribe(3)
     await flood.tick()

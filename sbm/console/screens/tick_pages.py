@@ -96,7 +96,7 @@ class TickView:
     @property
     def is_counted_in_part(self) -> bool:
         """Whether there are so many that got nothing that only a part of them was counted."""
-        return sum(one.count for one in self.unsent) >= ticks.COUNTED_AT_ONCE
+        return any(one.is_part for one in self.unsent)
 
 
 @frozen(eq=False, kw_only=True)
