@@ -7,9 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
 from zope.interface import implementer
+
+from sbm.web.http.http_errors import reason_of
+
+_log = Logger()
 
 
 @implementer(IPushProducer)
@@ -21,10 +26,21 @@ class Flow:
 
     @contextmanager
     def of(self, request: Any) -> Iterator[None]:
-        """Be the producer of a request for so long."""
+        """Be the producer of a request for so long.
+
+        If its body cannot be written to its end, the connection is closed, so that the client
+        notices that something is missing: the status was told before.
+        """
         request.registerProducer(self, True)
         try:
             yield
+        except CancelledError:
+            raise  # the client has gone
+        except Exception as error:
+            reason = reason_of(error)
+            if reason.failure is not None:
+                _log.failure("an answer was not written to its end", failure=reason.failure)
+            request.channel.abandon(reason.kind)
         finally:
             if request.channel is not None:
                 request.unregisterProducer()

@@ -22,7 +22,6 @@ from sbm.model.paging import EndlessPage, PortionSize
 from sbm.model.user import PEOPLE_READ
 from sbm.operations import ledger as operation
 from sbm.store import ledger
-from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.endpoint import Endpoint, InTransaction, new_app, reading
@@ -248,23 +247,14 @@ class Ledger:
     async def _stream(
         self, wanted: LedgerFilter, first: EndlessPage[LedgerEntry], request: Request
     ) -> None:
-        """Write all rows, no faster than the client takes them: only a few are in memory.
-
-        If the database fails meanwhile, the connection is closed before the end of the body, so
-        that the client notices that rows are missing.
-        """
+        """Write all rows, no faster than the client takes them: only a few are in memory."""
         flow = Flow()
         with flow.of(request):
             request.write(csv_lines([COLUMNS]).encode("utf-8"))
-            try:
-                async for rows in operation.pages(
-                    self.endpoint.database, wanted=wanted, first=first
-                ):
-                    lines = csv_lines(shown(row).values() for row in rows)  # type: ignore[misc]
-                    await flow.ready()
-                    request.write(lines.encode("utf-8", "backslashreplace"))
-            except DatabaseUnavailable:
-                request.channel.abandon("csv")  # type: ignore[attr-defined]
+            async for rows in operation.pages(self.endpoint.database, wanted=wanted, first=first):
+                lines = csv_lines(shown(row).values() for row in rows)  # type: ignore[misc]
+                await flow.ready()
+                request.write(lines.encode("utf-8", "backslashreplace"))
 
 
 assert {one.name for one in fields(LedgerFilter)} == {one.parameter for one in FILTERS}

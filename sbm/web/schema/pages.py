@@ -104,10 +104,13 @@ class Listing(Generic[Row]):
         return _Portion(window=window, wanted=wanted, page=page)
 
     async def _read_after(self, transaction: Transaction, portion: _Portion[Row]) -> _Portion[Row]:
-        """The next portion, up to the end of the page as it was found."""
+        """The next portion, up to the end of the page as it was found.
+
+        A row that was inserted before that end meanwhile is shown, too: ``next`` begins after it.
+        """
         page = portion.page
         window = PageRequest(
-            limit=page.rest,
+            limit=MAX_LIMIT,
             key=self._key(page.rows[-1]),
             until=self._key(page.end),
             count=page.count,

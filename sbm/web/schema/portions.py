@@ -14,7 +14,6 @@ from attrs import field, frozen
 from twisted.web.server import Request
 
 from sbm.model.paging import PortionSize
-from sbm.store.postgres.errors import DatabaseUnavailable
 from sbm.store.postgres.transaction import Transaction
 from sbm.web.http.endpoint import Endpoint
 from sbm.web.http.flow import Flow
@@ -66,25 +65,17 @@ class LongPage(Generic[Page]):
         )
 
     async def _stream(self, written: bytes, request: Request) -> None:
-        """Write all portions.
-
-        If the database fails meanwhile, the connection is closed before the end of the body, so
-        that the client notices that rows are missing.
-        """
+        """Write all portions."""
         flow, portion = Flow(), self.first
         with flow.of(request):
             request.write(_beginning(self.head) + written)
-            try:
-                while self.goes_on(portion):
-                    await flow.ready()
-                    portion, written = await self.endpoint.lists.go_on(
-                        self.username, partial(self._next, portion)
-                    )
-                    if written:
-                        request.write(b",%s" % written)
-            except DatabaseUnavailable:
-                request.channel.abandon("list")  # type: ignore[attr-defined]
-                return
+            while self.goes_on(portion):
+                await flow.ready()
+                portion, written = await self.endpoint.lists.go_on(
+                    self.username, partial(self._next, portion)
+                )
+                if written:
+                    request.write(b",%s" % written)
             tail = compact_json(self.tail(portion))[1:-1]
             request.write(b"]%s}" % (b",%s" % tail if tail else b""))
 

@@ -86,6 +86,49 @@ async def test_what_changes_meanwhile_is_in_no_two_pages(
 
 
 @pytest_twisted.ensureDeferred
+async def test_rows_that_are_inserted_meanwhile_push_no_row_out_of_its_page(
+    api: Api, direct: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = some(direct, 600)
+    read_after = Listing._read_after
+    insert = """
+        INSERT INTO subscriptions (id, identity, messageset_id, schedule_id, lang, created_at,
+                                   next_sequence_number, initial_sequence_number)
+        SELECT gen_random_uuid(), identity, messageset_id, schedule_id, lang, created_at, 1, 1
+          FROM subscriptions WHERE id = ANY(%s::uuid[])
+    """
+
+    async def insert_before(self: Any, transaction: Any, portion: Any) -> Any:
+        direct.rows(insert, expected[:100])
+        return await read_after(self, transaction, portion)
+
+    monkeypatch.setattr(Listing, "_read_after", insert_before)
+    shown = await page(api, f"{SUBSCRIPTIONS}?limit=500")
+    first, second = set(ids(shown)), set(ids(await page(api, shown["next"])))
+    assert set(expected[:500]) < first
+    assert set(expected[500:]) <= second
+    assert not first & second
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_defect_in_the_middle_of_a_page_does_not_make_it_look_whole(
+    api: Api, direct: Arranged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some(direct, 300)
+
+    async def fail(self: Any, transaction: Any, portion: Any) -> Any:
+        raise ValueError(transaction)
+
+    monkeypatch.setattr(Listing, "_read_after", fail)
+    client = await connected(api)
+    client.send(head(api, f"GET {SUBSCRIPTIONS}", "Connection: close"))
+    received = await client.rest()
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b"Internal server error" not in received
+    assert not received.endswith(b"0\r\n\r\n")
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_bytes_of_a_page_do_not_shorten_it(api: Api, direct: Arranged) -> None:
     expected = some(direct, 60)
     direct.rows("UPDATE subscriptions SET metadata = %s", json.dumps(FITTING))
