@@ -16,6 +16,7 @@ from sbm.model.content_rules import (
     Content,
     Medium,
     content_problems,
+    joined,
     prepend_problems,
 )
 from sbm.model.json_text import JsonText, json_text
@@ -61,8 +62,8 @@ class MessageToSend:
 
     @cached_property
     def text_as_json(self) -> bytes:
-        """The text, or the empty one."""
-        return json.dumps(self.text_content or "", ensure_ascii=False).encode()
+        """The content of an outbound without a prepend."""
+        return json.dumps(joined(None, self.text_content), ensure_ascii=False).encode()
 
     def members_but(self, names: frozenset[str]) -> bytes:
         """The members of the metadata as JSON, without braces; none with one of these names.

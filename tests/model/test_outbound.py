@@ -64,6 +64,8 @@ def test_the_channel_stands_before_the_content_and_only_where_there_is_one() -> 
         ("one ☃\ntwo", "Dear\n", "Dear\n\none ☃\ntwo"),
         (None, "Dear mother", "Dear mother"),
         (None, None, ""),
+        (" \n", None, ""),
+        (" \n", "Dear mother", "Dear mother"),
     ],
 )
 def test_a_prepend_stands_on_a_line_of_its_own(
