@@ -68,7 +68,7 @@ async def _print(
         told = {
             "identity": identity,
             "planned": [asdict(plan) for plan in plans],
-            "events": [asdict(event) | {"text": event.text} for event in page.rows],
+            "events": [_event(event) for event in page.rows],
         }
         say(json.dumps(told, ensure_ascii=False, default=_written))
         return OK
@@ -151,6 +151,11 @@ def _parts_of_audit(event: PersonEvent) -> Iterator[str]:
         before, after = details["before"] or {}, details["after"] or {}
         for name, value in after.items():
             yield f"{name}: {before.get(name)} -> {value}"
+
+
+def _event(event: PersonEvent) -> dict[str, Any]:
+    read = {"details": event.details.value, "text": event.text}
+    return asdict(event, recurse=False) | read
 
 
 def _written(value: Any) -> str:

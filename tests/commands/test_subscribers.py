@@ -38,7 +38,9 @@ async def test_a_person_is_shown_by_identity_and_by_subscription(
     found = await sbm("subscriber", "show", str(subscription), "--json")
     told = json.loads(found.out)
     assert (told["identity"], told["planned"]) == (identity, [])
-    assert [event["event"] for event in told["events"]] == ["sent"]
+    (event,) = told["events"]
+    assert (event["event"], event["text"]) == ("sent", "pregnancy 1 eng")
+    assert event["details"]["sequence_number"] == 1
 
 
 @ensureDeferred
