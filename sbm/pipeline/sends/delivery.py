@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from attrs import define, field
@@ -135,18 +137,20 @@ class Delivery(Service):
             return GivenBack(reason=STOPPING, delay=timedelta(0))  # mostly it was cancelled
         if not isinstance(to_addr, str):
             return to_addr
-        return await self._post(held, compose(send, to_addr, self._media_url))
+        return await self._post(held, partial(compose, send, to_addr, self._media_url))
 
-    async def _post(self, held: ClaimedSend, outbound: bytes) -> SendResult:
+    async def _post(self, held: ClaimedSend, outbound: Callable[[], bytes]) -> SendResult:
+        """Post what ``outbound`` makes: while it waits for its turn, it takes no memory."""
         send = held.send
         if send.recipient is not None and send.recipient.messageset_id in self._dry_runs:
+            outbound()
             return Settled(outcome="dry-run", stage="post")
         if self._pacer.is_paced(send):
             self._leave_slot(held)  # others need not wait with it
             await self._turn(send)
             await self._slots.take("now")
             held.has_slot = True
-        while (result := await self._try_to_post(held, outbound)) is None:
+        while (result := await self._try_to_post(held, outbound())) is None:
             await self._turn(send)  # the moment was over; it keeps its slot for the next one
         return result
 

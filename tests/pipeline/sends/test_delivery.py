@@ -14,10 +14,13 @@ from twisted.internet.task import Clock
 from sbm.clients.outcomes import Faulty, HeldBack, Rejected, Unavailable
 from sbm.clients.outcomes import OutcomeUnknown as UnknownError
 from sbm.model.backoff import CAP
+from sbm.model.json_text import JsonText
+from sbm.model.outbound import compose
 from sbm.model.send import GivenBack, Send, SendResult, Settled
 from sbm.model.send import Unknown as UnknownOutcome
 from sbm.model.send_pause import PauseScope
 from sbm.pipeline.breaker import Breaker
+from sbm.pipeline.sends import delivery
 from sbm.pipeline.sends.address_lookup import AddressLookup
 from sbm.pipeline.sends.blame import Blame
 from sbm.pipeline.sends.delivery import STOPPING, Blames, Delivery
@@ -253,6 +256,14 @@ def test_what_was_found_absent_too_often_is_not_posted_again(bench: Bench) -> No
     assert bench.identity_store.asked == bench.message_sender.asked == []
 
 
+def test_a_dry_run_finds_that_a_message_cannot_be_written_as_json(bench: Bench) -> None:
+    odd = {"metadata": JsonText('{"sbm_lang": 1, "a": ' + "9" * 5000 + "}")}
+    for messageset_id in (1, DRY_RUN):
+        result = bench.result(bench.begin(another_send(messageset_id=messageset_id, message=odd)))
+        assert isinstance(result, GivenBack)
+        assert result.is_fault
+
+
 def test_a_dry_run_does_everything_but_the_post(bench: Bench) -> None:
     for _ in range(2):
         send = bench.begin(another_send(messageset_id=DRY_RUN))
@@ -471,6 +482,22 @@ def test_a_send_waits_for_its_moment_without_a_slot(bench: Bench, moments: Momen
         bench.message_sender.begin()
         assert bench.result(send).outcome == "sent"  # type: ignore[union-attr]
     assert len(moments.waiting) == 0
+
+
+def test_a_send_that_waits_for_its_moment_is_not_written_yet(
+    bench: Bench, moments: Moments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Send] = []
+
+    def noted(send: Send, *where: str) -> bytes:
+        written.append(send)
+        return compose(send, *where)
+
+    monkeypatch.setattr(delivery, "compose", noted)
+    send = bench.begin(paced())
+    assert written == []
+    moments.call()
+    assert written == [send]
 
 
 def test_a_send_whose_moment_has_come_gets_the_next_slot(bench: Bench, moments: Moments) -> None:
