@@ -298,8 +298,9 @@ def _extension(file_name: str) -> str:
 def prepend_of(metadata: Any) -> Any:
     """The prepend in the metadata of a subscription, parsed or not; None if there is none."""
     if isinstance(metadata, JsonText):
-        metadata = metadata.value
-    found = metadata.get(PREPEND) if isinstance(metadata, dict) else None
+        found = metadata.member(PREPEND)
+    else:
+        found = metadata.get(PREPEND) if isinstance(metadata, dict) else None
     return None if found == "" else found
 
 

@@ -54,6 +54,8 @@ class PersonEvent:
     @property
     def text(self) -> str | None:
         """The text as it was sent, with the prepend; None: none is known, or it is a sound."""
+        if self.source != "ledger":
+            return None  # the details of a change may be long, and are not parsed
         details = self.details.value
         text = details.get("text")
         return None if text is None else joined(details.get("prepend"), text)

@@ -114,8 +114,8 @@ class ParsedBody:
 def _is_same(given: Any, stored: Any) -> bool:
     """Whether a value is the stored one, as JSON or as the text of a form."""
     if isinstance(stored, JsonText):
-        stored = stored.value
-    elif isinstance(stored, str) or (isinstance(stored, int) and not isinstance(stored, bool)):
+        return stored.says(given)
+    if isinstance(stored, str) or (isinstance(stored, int) and not isinstance(stored, bool)):
         return isinstance(given, (str, int)) and str(given).strip() == str(stored).strip()
     return type(given) is type(stored) and bool(given == stored)
 

@@ -96,6 +96,35 @@ async def test_large_metadata_are_kept_and_written_back_and_made_smaller_only(
 
 
 @ensureDeferred
+async def test_true_is_not_the_number_that_large_metadata_had_there(
+    api: Api, direct: Arranged
+) -> None:
+    one = (await api.subscription())["id"]
+    direct.rows("UPDATE subscriptions SET metadata = %s", json.dumps(LARGE | {"b": 1}))
+    path = f"/api/v1/subscriptions/{one}/"
+    changed = await api.call("PATCH", path, {"metadata": LARGE | {"b": True}})
+    assert (changed.status, changed.json) == (400, LONG)
+    assert (await api.call("PATCH", path, {"metadata": LARGE | {"b": 1.0}})).status == 200
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 2000 + "]" * 2000])
+@ensureDeferred
+async def test_a_subscription_whose_metadata_python_cannot_read_is_changed_and_told(
+    api: Api, direct: Arranged, value: str
+) -> None:
+    one = (await api.subscription())["id"]
+    direct.rows("UPDATE subscriptions SET metadata = %s", f'{{"a": {value}}}')
+    path = f"/api/v1/subscriptions/{one}/"
+    assert (await api.call("PATCH", path, {"active": False})).status == 200
+    refused = await api.call("PATCH", path, {"metadata": LARGE})
+    assert (refused.status, refused.json) == (400, LONG)
+    assert (await api.call("PATCH", path, {"metadata": {"a": 1}})).status == 200
+    story = await api.get(f"/api/v1/identities/{IDENTITY}/timeline/")
+    assert story.status == 200
+    assert value in story.text
+
+
+@ensureDeferred
 async def test_how_large_metadata_may_be_is_a_setting(database_uri: str, tmp_path: Any) -> None:
     limits = ContentLimits(metadata_bytes=2**18)
     async with served(database_uri, tmp_path, content_limits=limits) as api:
