@@ -271,7 +271,7 @@ def _page(order: str, sized: tuple[str, ...], text: str) -> tuple[tuple[str, ...
         raise ValueError("the key of a page ends with id")
     wanted, _, shown = text.strip().removesuffix(";").partition(_SHOWN)
     slots = {
-        "size": " + ".join(f"COALESCE(octet_length({column}), 0)" for column in sized),
+        "size": f"({' + '.join(f'COALESCE(octet_length({column}), 0)' for column in sized)})",
         "wanted": wanted.strip(),
         "shown": shown.strip() or _WHOLE_PAGE,
         "key": ", ".join(key),

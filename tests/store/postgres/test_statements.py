@@ -193,7 +193,7 @@ def test_a_page_gets_its_frame(loaded: Callable[[str], Queries]) -> None:
     ]
     assert queries.b.page == ("at", "id")
     begin = "-- The frame.\n-- B.\nSELECT 2"
-    size = "COALESCE(octet_length(c), 0) + COALESCE(octet_length(d), 0) of SELECT 3"
+    size = "(COALESCE(octet_length(c), 0) + COALESCE(octet_length(d), 0)) of SELECT 3"
     place = "%(from_at)s, %(from_id)s"
     assert windows(queries.b) == [
         f"{begin} | at DESC, id DESC | {size} | {beyond}",

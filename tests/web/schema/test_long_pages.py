@@ -227,6 +227,26 @@ async def test_the_story_of_a_person_and_the_audit_are_read_in_portions(
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_bytes_of_a_row_are_those_of_all_its_long_columns(
+    api: Api, direct: Arranged, reads: list[Hashable]
+) -> None:
+    one = await api.subscription()
+    for number in range(20):
+        changed = {"metadata": {"number": number}}
+        assert (await api.call("PATCH", f"{SUBSCRIPTIONS}{one['id']}/", changed)).status == 200
+    reads.clear()
+    large = json.dumps(LARGE)
+    direct.rows("UPDATE audit SET before = %s, after = %s, details = %s", *[large] * 3)
+    audit: Any = await page(api, "/api/v1/audit/?table=subscriptions&limit=20")
+    assert len(audit["results"]) == len(reads) == 20
+    reads.clear()
+    middling = json.dumps({"a": "x" * 2**14})
+    direct.rows("UPDATE audit SET before = %s, after = %s, details = %s", *[middling] * 3)
+    audit = await page(api, "/api/v1/audit/?table=subscriptions&limit=20")
+    assert (len(audit["results"]), len(reads)) == (20, 7)
+
+
+@pytest_twisted.ensureDeferred
 async def test_numbers_are_handed_on_as_they_are_stored(api: Api, direct: Arranged) -> None:
     (one,) = some(direct, 1)
     digits = "9" * 5000  # more than Python would read
