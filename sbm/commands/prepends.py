@@ -8,6 +8,7 @@ from typing import Any
 
 from sbm.commands.running import OK, Work, in_database, progress, say
 from sbm.commands.selecting import add_selection, repair_from
+from sbm.model.metadata import MAX_METADATA_VALUES
 from sbm.model.prepend import prepend_from
 from sbm.operations.prepends import PrependCount, PrependRequest, add_prepends, choose
 from sbm.settings.reading import Settings
@@ -75,7 +76,7 @@ def _tell(done: PrependCount, wanted: PrependRequest) -> None:
     if done.verdicts["large"]:
         say(
             f"{done.verdicts['large']} would have metadata of more than"
-            f" {wanted.limits.metadata_bytes} bytes: not changed"
+            f" {wanted.limits.metadata_bytes} bytes or {MAX_METADATA_VALUES} values: not changed"
         )
     if done.verdicts["other"] and not wanted.overwrite:
         say(f"{done.verdicts['other']} have another prepend waiting: not changed")

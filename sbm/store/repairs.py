@@ -10,6 +10,7 @@ from uuid import UUID
 from attrs import asdict, frozen
 
 from sbm.model.content_limits import ContentLimits
+from sbm.model.metadata import MAX_METADATA_VALUES
 from sbm.model.prepend import LANGUAGE
 from sbm.model.selection import Selection
 from sbm.store.postgres.statements import load
@@ -156,6 +157,7 @@ async def decide_prepends(
         language=LANGUAGE,
         limit=limits.text_length,
         metadata_limit=limits.metadata_bytes,
+        value_limit=MAX_METADATA_VALUES,
     )
 
 

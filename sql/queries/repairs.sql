@@ -78,16 +78,16 @@ SELECT id FROM subscriptions
 -- reads
 -- Why a prepend cannot be set: the metadata are not an object, it would have more than %(limit)s
 -- characters together with the next message, the metadata would have more than %(metadata_limit)s
--- bytes, or another prepend waits. A subscription that is no longer under way, or has changed its
--- set, is left out.
+-- bytes or %(value_limit)s values, or another prepend waits. A subscription that is no longer under
+-- way, or has changed its set, is left out.
 SELECT s.id, waiting, CASE WHEN jsonb_typeof(s.metadata) NOT IN ('object', 'null') THEN 'odd'
                            WHEN waiting = wanted THEN 'same'
                            WHEN content_type = 'text'
                             AND char_length(concat_ws(E'\n', wanted, NULLIF(next.text, '')))
                                 > %(limit)s THEN 'long'
-                           WHEN octet_length((CASE WHEN jsonb_typeof(s.metadata) = 'object' THEN s.metadata ELSE '{}' END
-                                || jsonb_build_object('prepend_next_delivery', wanted))::text)
-                                > %(metadata_limit)s THEN 'large'
+                           WHEN octet_length(changed::text) > %(metadata_limit)s
+                             OR (SELECT count(*) FROM jsonb_path_query(changed, 'strict $.**'))
+                                - 1 > %(value_limit)s THEN 'large'
                            WHEN waiting IS NOT NULL THEN 'other'
                            ELSE 'free' END AS verdict
   FROM subscriptions s
@@ -96,6 +96,9 @@ SELECT s.id, waiting, CASE WHEN jsonb_typeof(s.metadata) NOT IN ('object', 'null
        SELECT CASE WHEN jsonb_typeof(s.metadata) = 'object'
                    THEN NULLIF(s.metadata ->> 'prepend_next_delivery', '') END AS waiting,
               replace(%(prepend)s::text, %(language)s::text, s.lang) AS wanted) AS prepend
+ CROSS JOIN LATERAL (
+       SELECT CASE WHEN jsonb_typeof(s.metadata) = 'object' THEN s.metadata ELSE '{}' END
+              || jsonb_build_object('prepend_next_delivery', wanted) AS changed) AS following
   LEFT JOIN LATERAL (
        SELECT text_content AS text
          FROM next_place(s.messageset_id, s.lang, s.next_sequence_number) place

@@ -165,6 +165,22 @@ async def test_those_whose_metadata_would_become_too_large_are_left_alone(
     assert outcome.out.splitlines() == [
         "1 given the prepend",
         "1 have it already",
-        "1 would have metadata of more than 100 bytes: not changed",
+        "1 would have metadata of more than 100 bytes or 1000 values: not changed",
     ]
     assert metadata(direct, ids) == [kinds[0] | given, kinds[1], large]
+
+
+@ensureDeferred
+async def test_those_whose_metadata_would_have_too_many_values_are_left_alone(
+    sbm: Sbm, direct: Arranged
+) -> None:
+    schedule = direct.schedule()
+    texts = direct.messageset("texts", schedule)
+    kinds: list[Any] = [{"a": [[]] * 499, "b": {"c": [0] * 497}}, {"a": [[]] * 999}]
+    ids = [one for kind in kinds for one in direct.subscriptions(1, texts, 1, metadata=kind)]
+    outcome = await sbm(*ADD, "Hello", "--all")
+    assert outcome.out.splitlines() == [
+        "1 given the prepend",
+        "1 would have metadata of more than 16384 bytes or 1000 values: not changed",
+    ]
+    assert metadata(direct, ids) == [kinds[0] | {KEY: "Hello"}, kinds[1]]
