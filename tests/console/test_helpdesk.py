@@ -310,6 +310,24 @@ async def test_a_long_story_has_pages(site: Served, reader: Reader) -> None:
     assert page.status == 400
 
 
+@ensureDeferred
+async def test_old_changes_of_large_metadata_shorten_a_page(site: Served, reader: Reader) -> None:
+    site.direct.rows(
+        "INSERT INTO audit (actor, action, table_name, row_id, operation, identity, before, after)"
+        " SELECT 'hub', 'PATCH', 'subscriptions', %s, 'update', %s,"
+        "        jsonb_build_object('metadata', repeat('x', 1048576)), '{\"metadata\": null}'"
+        "   FROM generate_series(1, 5)",
+        str(THANDIS_SUBSCRIPTION),
+        str(THANDI),
+    )
+    page = await reader.get(PLACE)
+    sizes = [len(page.main.all("ol", class_="story")[0].all("li"))]
+    while "Further" in page.links():
+        page = await reader.get(page.links()["Further"])
+        sizes.append(len(page.main.all("ol", class_="story")[0].all("li")))
+    assert sizes == [4, 4, 3]  # a change is an item in the item of its event
+
+
 @pytest.mark.parametrize("place", [SEARCH, PLACE])
 @ensureDeferred
 async def test_nobody_looks_without_the_permission(site: Served, place: str) -> None:

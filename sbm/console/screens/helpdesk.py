@@ -39,7 +39,8 @@ from sbm.web.schema.pages import Order
 
 PEOPLE = "/console/people/"
 
-EVENTS = 30
+# The events of a page: fewer, if they have more than so many bytes of details, which are parsed.
+EVENTS, EVENT_BYTES = 30, 2 * 2**20
 # No person has so many.
 MOST_SUBSCRIPTIONS = 50
 
@@ -252,7 +253,9 @@ class Helpdesk:
     async def _read(
         self, transaction: Transaction, *, identity: str, after: tuple[datetime, str, str] | None
     ) -> Story:
-        events = await people.list_events(transaction, identity=identity, limit=EVENTS, after=after)
+        events = await people.list_events(
+            transaction, identity=identity, limit=EVENTS, most_bytes=EVENT_BYTES, after=after
+        )
         found = await subscriptions.list_page(
             transaction,
             page=PageRequest(limit=MOST_SUBSCRIPTIONS),
