@@ -40,13 +40,13 @@ def links_beside(
 ) -> PageLinks:
     """The links of a page that was asked for.
 
-    ``first`` is the address of the first page. ``place`` makes that of the page after a row, or
-    before it, if its second argument is true.
+    It may have been cut for its bytes. ``first`` is the address of the first page. ``place`` makes
+    that of the page after a row, or before it, if its second argument is true.
     """
     if not page.rows:
         return PageLinks(previous=first if asked.key is not None else None)
     has_previous = page.more if asked.backwards else asked.key is not None
-    has_next = page.more or asked.backwards
+    has_next = page.more or page.rest > 0 or asked.backwards
     return PageLinks(
         previous=place(page.rows[0], True) if has_previous else None,
         next=place(page.rows[-1], False) if has_next else None,

@@ -104,6 +104,25 @@ async def test_it_is_paged(site: Served, reader: Reader) -> None:
 
 
 @ensureDeferred
+async def test_old_changes_of_large_metadata_shorten_a_page(site: Served, reader: Reader) -> None:
+    site.direct.rows(
+        "INSERT INTO audit (actor, action, table_name, row_id, operation, before, after)"
+        " SELECT 'hub', 'PATCH', 'messages', n, 'update',"
+        "        jsonb_build_object('metadata', repeat('x', 1048576)), '{\"metadata\": null}'"
+        "   FROM generate_series(1, 5) n"
+    )
+    page = await reader.get(PLACE)
+    seen = [len(page.rows()) - 1]
+    while "Further" in page.links():
+        page = await reader.get(page.links()["Further"])
+        seen.append(len(page.rows()) - 1)
+    assert seen == [2, 2, 1]
+    back = await reader.get(page.links()["Back"])
+    assert len(back.rows()) - 1 == 2
+    assert (await reader.get(back.links()["Further"])).rows() not in (back.rows(), page.rows())
+
+
+@ensureDeferred
 async def test_an_entry_shows_fields_and_masks_persons(site: Served, reader: Reader) -> None:
     entry = change(site.direct, TO_ZULU.replace("SET", 'SET metadata = \'{"name": "Nomsa"}\','))
     page = await reader.get(f"{PLACE}{entry}/")

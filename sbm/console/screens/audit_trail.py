@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from attrs import frozen
+from attrs import evolve, frozen
 from klein import Klein
 from twisted.web.server import Request
 
@@ -19,6 +19,7 @@ from sbm.console.masking import HIDDEN
 from sbm.console.texts import marked
 from sbm.console.visit import View, Visit
 from sbm.model.audit_entry import AUDITED_TABLES, ROW_OPERATIONS, AuditEntry
+from sbm.model.paging import PortionSize
 from sbm.model.user import ADMINISTER
 from sbm.operations.refusals import NoSuchRow
 from sbm.operations.undoing import NotUndoable, Stayed, Undone, UndoRules, undo_entry, undo_request
@@ -36,6 +37,9 @@ _PERSONAL: Mapping[str, frozenset[str]] = {
     "subscriptions": frozenset({"identity", "metadata"}),
     "users": frozenset({"email"}),
 }
+
+# A page has fewer rows if they have more than so many bytes, since their values are parsed.
+_PAGE_BYTES = 2 * 2**20
 
 # So many rows that stay are named.
 _NAMED = 10
@@ -91,6 +95,7 @@ class AuditTrail:
                 name: [visit._(one) for one in told] for name, told in faults_of(error).items()
             }
             query, asked, wanted = {}, rows_asked({}), AuditFilter()
+        asked = evolve(asked, portion=PortionSize(rows=asked.limit, bytes=_PAGE_BYTES))
         page = await visit.read(audit.list_page, page=asked, wanted=wanted)
         return View(
             template="audit.html",
