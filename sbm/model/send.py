@@ -60,6 +60,11 @@ class MessageToSend:
     metadata: JsonText = field(converter=json_text)
     _members: dict[frozenset[str], bytes] = field(factory=dict, init=False, eq=False, repr=False)
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it adds to an outbound."""
+        return len(self.text_content or "") + len(self.metadata.text)
+
     @cached_property
     def text_as_json(self) -> bytes:
         """The content of an outbound without a prepend."""

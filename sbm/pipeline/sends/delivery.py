@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
 from sbm.clients.message_sender import MessageSender
@@ -30,6 +30,12 @@ from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.retries import Retries
 
 STOPPING = "the daemon is stopping"
+
+# Of messages with more bytes than that, so many are posted at once. Only imported ones are so long,
+# and fifty of a mebibyte would fill the memory.
+LONG = 64 * 2**10
+LONG_AT_ONCE = 8
+
 _LONGEST_REASON = 300
 
 
@@ -68,6 +74,7 @@ class Delivery(Service):
     _pacer: Pacer
     _grace: StopGrace
     _max_text_length: int = MAX_TEXT_LENGTH
+    _room: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(LONG_AT_ONCE), init=False)
     _log: Logger = field(factory=Logger)
 
     def stopService(self) -> Deferred[None]:
@@ -150,9 +157,21 @@ class Delivery(Service):
             await self._turn(send)
             await self._slots.take("now")
             held.has_slot = True
-        while (result := await self._try_to_post(held, outbound())) is None:
+        while (result := await self._post_in_room(held, outbound)) is None:
             await self._turn(send)  # the moment was over; it keeps its slot for the next one
         return result
+
+    async def _post_in_room(
+        self, held: ClaimedSend, outbound: Callable[[], bytes]
+    ) -> SendResult | None:
+        recipient = held.send.recipient
+        if recipient is None or recipient.message is None or recipient.message.size <= LONG:
+            return await self._try_to_post(held, outbound())
+        await self._room.acquire()
+        try:
+            return await self._try_to_post(held, outbound())
+        finally:
+            self._room.release()
 
     async def _turn(self, send: Send) -> None:
         """Wait for a moment; while the daemon is stopping, nobody waits."""

@@ -119,6 +119,18 @@ def test_what_is_posted_is_sent(bench: Bench) -> None:
     assert outbound["metadata"]["sbm_send_id"] == str(send.id)
 
 
+def test_few_long_messages_are_posted_at_once() -> None:
+    bench = Bench(concurrency=20, message_sender=Service(None))
+    long = JsonText('{"a": "%s"}' % ("x" * delivery.LONG))
+    for _ in range(delivery.LONG_AT_ONCE + 2):
+        bench.begin(another_send(message={"metadata": long}))
+    bench.begin()
+    assert len(bench.message_sender.asked) == delivery.LONG_AT_ONCE + 1
+    for answer in list(bench.message_sender.waiting):
+        answer.callback("outbound-1")
+    assert len(bench.message_sender.asked) == delivery.LONG_AT_ONCE + 3
+
+
 def test_to_what_has_an_objection_nobody_is_asked(bench: Bench) -> None:
     send = bench.begin(another_send(active=False))
     result = bench.result(send)
