@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 from attrs import field, frozen
 from twisted.web.resource import IResource
 from twisted.web.server import Request
-from werkzeug.exceptions import NotFound as WerkzeugNotFound
 from werkzeug.routing import Rule
 
 from sbm.model.content_limits import ContentLimits
@@ -30,10 +29,12 @@ from sbm.web.http.authentication import Authentication
 from sbm.web.http.body_limits import BodyLimits
 from sbm.web.http.connection_limits import Limits
 from sbm.web.http.endpoint import Endpoint, new_app
+from sbm.web.http.http_errors import NoSuchPath
 from sbm.web.http.origin import Network, Proxies
 from sbm.web.http.passwords import Passwords
 from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.request import BoundedSite
+from sbm.web.http.routing import RoutedResource
 from sbm.web.http.targets import Paths
 from sbm.web.http.uploads import UploadPlace, Uploads, place_of_api
 from sbm.web.openapi.published import StaticDocument
@@ -163,7 +164,7 @@ class Root:
     @app.route("/console")
     def to_console(self, request: Request) -> bytes:
         if self.console is None:
-            raise WerkzeugNotFound
+            raise NoSuchPath
         request.setResponseCode(303)
         request.setHeader(b"Location", b"/console/")
         return b""
@@ -171,7 +172,7 @@ class Root:
     @app.route("/console/", branch=True)
     def open_console(self, request: Request) -> IResource:  # noqa: ARG002
         if self.console is None:
-            raise WerkzeugNotFound
+            raise NoSuchPath
         return self.console
 
     @app.route("/docs")
@@ -359,12 +360,11 @@ def build(
         docs=docs(version),
         console=console,
     )
-    resource = site_root.app.resource()
     refusals = Refusals(
         reactor=reactor, telemetry=telemetry, paths=Paths(describe(version)["paths"])
     )
     return BoundedSite(
-        resource,
+        RoutedResource(site_root.app),
         reactor,
         limits=limits,
         uploads=uploads,

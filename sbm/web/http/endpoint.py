@@ -13,9 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 from attrs import Factory, evolve, field, frozen
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.python.failure import Failure
 from twisted.web.server import Request
-from werkzeug.exceptions import NotFound as WerkzeugNotFound
 
 from sbm.model.user import User
 from sbm.runtime.threads import shielded
@@ -222,21 +220,10 @@ class Endpoint:
 
 
 def new_app() -> Klein:
-    """A Klein app whose paths are taken literally, and whose own errors are JSON, too."""
+    """A Klein app whose paths are taken literally."""
     app = Klein()
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-
-    @app.handle_errors(WerkzeugNotFound)
-    def unknown_path(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
-        return written(request, reply_to(http_errors.NoSuchPath()))
-
-    @app.handle_errors(Exception)
-    def unexpected(self: Any, request: Any, failure: Failure) -> bytes:  # noqa: ARG001
-        error = failure.value
-        assert isinstance(error, Exception)
-        return written(request, reply_to(error))
-
     return app
 
 

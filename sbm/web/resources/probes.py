@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
 from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004
 from twisted.web.server import Request
@@ -17,6 +15,7 @@ from sbm.web.http.http_errors import Reason
 from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.reply import Reply, written
 from sbm.web.http.request import BoundedSite
+from sbm.web.http.routing import RoutedResource
 from sbm.web.http.targets import Paths
 from sbm.web.openapi.parts import Operation, PathItem, Section, no_content
 from sbm.web.resources.exposition import PrometheusMetrics
@@ -75,8 +74,7 @@ def build(*, database: Database, telemetry: Telemetry, version: str) -> BoundedS
         database=database, exposition=PrometheusMetrics(telemetry=telemetry, version=version)
     )
     refusals = Refusals(reactor=database.reactor, telemetry=telemetry, paths=Paths(PATHS))
-    resource: Any = probes.app.resource()
-    return BoundedSite(resource, database.reactor, refusals=refusals)
+    return BoundedSite(RoutedResource(probes.app), database.reactor, refusals=refusals)
 
 
 SECTION = Section(

@@ -1,4 +1,4 @@
-"""A refused request leaves nothing that only a collection of garbage would find."""
+"""A request leaves nothing that only a collection of garbage would find."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 
 from sbm.web.http.http_errors import Refusal
+from sbm.web.http.request import BoundedRequest
 from tests.web.conftest import Api
 from tests.web.sockets import asked, head
 
@@ -51,3 +52,27 @@ async def test_a_refused_request_leaves_no_error(
     status, _ = await (await asked(api, start + body)).answer()
     assert status in (400, 401)
     assert errors() <= errors_before
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "expected"),
+    [
+        ("GET /api/v1/messageset/", 200),
+        ("GET /api/v1/messageset/1/", 404),
+        ("GET /nowhere", 404),
+        ("GET /livez", 200),
+    ],
+    ids=["list", "row", "unknown path", "probe"],
+)
+@pytest_twisted.ensureDeferred
+async def test_an_answered_request_is_not_kept(api: Api, asked_for: str, expected: int) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        start = head(api, asked_for, "Connection: close")
+        answer = await (await asked(api, start)).rest()
+        assert answer.startswith(b"HTTP/1.1 %d " % expected)
+        kept = [one for one in gc.get_objects() if isinstance(one, BoundedRequest)]
+    finally:
+        gc.enable()
+    assert not kept
