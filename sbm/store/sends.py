@@ -91,7 +91,13 @@ async def claim(
     if versions:
         found = await transaction.many(QUERIES.find_contents, content, ids=list(versions))
         contents = dict(found)
-    return [claimed_send(owner, contents, **row) for row in claimed]
+    made = []
+    slices = transaction.slices()
+    for row in claimed:
+        made.append(claimed_send(owner, contents, **row))
+        if slices.is_over:
+            await slices.next_turn()
+    return made
 
 
 async def give_back_strays(

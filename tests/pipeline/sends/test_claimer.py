@@ -15,7 +15,7 @@ from sbm.clients.outcomes import Unavailable
 from sbm.model.durations import RequestTimeout
 from sbm.pipeline.breaker import Breaker
 from sbm.pipeline.sends.blame import Blame
-from sbm.pipeline.sends.claimer import LOOK_SECONDS, Claimer
+from sbm.pipeline.sends.claimer import A_FEW, LOOK_SECONDS, Claimer
 from sbm.pipeline.sends.delivery import Blames
 from sbm.runtime.time_slices import SECONDS
 from sbm.runtime.wakeups import Wakeup
@@ -126,6 +126,22 @@ async def test_a_claimer_that_is_stopped_begins_what_it_holds(bench: Bench) -> N
     with pytest.raises(CancelledError):
         await claiming
     assert bench.begun.held == list(bench.in_flight.held.values())
+
+
+@ensureDeferred
+async def test_many_of_a_tick_begin_in_the_turn_after_the_one_in_which_they_were_read(
+    bench: Bench,
+) -> None:
+    bench.in_flight.capacity = 3 * A_FEW
+    await bench.owe(A_FEW + 1)
+    await bench.owe_single(2)
+    claiming = Deferred.fromCoroutine(bench.claimer.claim())
+    while len(bench.begun.held) < 2:
+        await deferLater(bench.database.reactor, 0.01)
+    assert [held.send.lane for held in bench.begun.held] == ["single"] * 2, "they do not wait"
+    assert len(bench.in_flight.held) == A_FEW + 3
+    bench.clock.advance(0)
+    assert await claiming == len(bench.begun.held) == A_FEW + 3
 
 
 @ensureDeferred
