@@ -14,7 +14,6 @@ from sbm import maintenance, serving
 from sbm.clients.metrics import MetricsApi
 from sbm.clients.scheduler import Scheduler
 from sbm.clients.service_client import ServiceClient
-from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.model.durations import LeaseTime, RequestTimeout
 from sbm.model.role import Role
 from sbm.pipeline.database_clock import DatabaseClock
@@ -321,6 +320,9 @@ def _audio_copies(shared: SharedParts) -> IService:
     """Copies files to the voice vendor; without a vendor, such tasks fail with that reason."""
     config, vendor = shared.config, None
     if config.voice_vendor is not None:
+        # Most daemons have none, and need no SSH.
+        from sbm.clients.voice_vendor.sftp import VoiceVendor
+
         vendor = VoiceVendor(
             reactor=shared.reactor,
             address=config.voice_vendor,

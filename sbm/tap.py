@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import linecache
 import os
 import signal
 import socket
@@ -88,6 +89,8 @@ def makeService(options: Options) -> IService:
     If the database has another schema, the daemon does not start. If the database does not answer,
     or cannot be used for another reason, the daemon starts and waits for it.
     """
+    # attrs has put the source of all methods that it has made there, for debuggers: 2 MB.
+    linecache.clearcache()
     later = _rotating(options)
     if options["sandbox"]:
         # The sandbox needs packages of an extra, which a production machine does not have.

@@ -265,6 +265,12 @@ def test_every_command_of_the_list_tells_of_itself(
     assert capsys.readouterr().out.startswith(f"usage: sbm {command.name} [-h]")
 
 
+def test_a_daemon_without_a_voice_vendor_imports_no_ssh() -> None:
+    tell = "print(*(one for one in sys.modules if one.startswith('twisted.conch')))"
+    ran = sbm("--help", first=f"import sys, sbm.tap; {tell}; sys.exit(); ")
+    assert (ran.returncode, ran.stdout.split()) == (0, [])
+
+
 # What takes long to import, and only a few commands need.
 HEAVY = ("treq", "twisted.web", "OpenSSL", "sbm.clients")
 

@@ -24,7 +24,7 @@ from sbm.runtime.wakeups import Wakeups
 from sbm.settings.config import SchedulingSettings
 from sbm.store.postgres.database import Database
 from sbm.telemetry import Telemetry
-from sbm.web.description import describe, description, docs
+from sbm.web.description import description, docs, paths
 from sbm.web.http.authentication import Authentication
 from sbm.web.http.body_limits import BodyLimits
 from sbm.web.http.connection_limits import Limits
@@ -360,9 +360,7 @@ def build(
         docs=docs(version),
         console=console,
     )
-    refusals = Refusals(
-        reactor=reactor, telemetry=telemetry, paths=Paths(describe(version)["paths"])
-    )
+    refusals = Refusals(reactor=reactor, telemetry=telemetry, paths=Paths(paths()))
     return BoundedSite(
         RoutedResource(site_root.app),
         reactor,

@@ -83,6 +83,11 @@ def describe(version: str) -> JsonSchema:
     return document(version, SECTIONS)
 
 
+def paths() -> list[str]:
+    """The paths of the API, as the description has them."""
+    return [path.path for section in SECTIONS for path in section.paths]
+
+
 @cache
 def description(version: str) -> StaticDocument:
     """``/api/v1/openapi.json``."""

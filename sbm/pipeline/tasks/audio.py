@@ -12,13 +12,12 @@ import stat
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from sbm.clients.outcomes import Rejected, Unavailable
-from sbm.clients.voice_vendor.sftp import VoiceVendor
 from sbm.model.backoff import backoff
 from sbm.model.content import FileToCompare
 from sbm.model.durations import LongestDelay
@@ -28,6 +27,9 @@ from sbm.pipeline.tasks.runner import Interrupted, TaskFailed, TaskRunner, TaskW
 from sbm.runtime.threads import in_thread
 from sbm.runtime.wakeups import Wakeup
 from sbm.store import audio_copies
+
+if TYPE_CHECKING:
+    from sbm.clients.voice_vendor.sftp import VoiceVendor
 
 PAGE = 200
 # How often a task reports its progress, and checks that it still belongs to this daemon.

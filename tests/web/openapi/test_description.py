@@ -11,7 +11,7 @@ import pytest_twisted
 from openapi_spec_validator import validate
 
 from sbm.web.api import Root
-from sbm.web.description import describe
+from sbm.web.description import describe, paths
 from sbm.web.openapi.schemas import taken_by
 from sbm.web.resources import (
     audit,
@@ -180,3 +180,7 @@ async def test_it_is_served_to_everybody(api: Api) -> None:
     answer = await api.get("/api/v1/openapi.json", token="")
     assert (answer.status, answer.header("Content-Type")) == (200, "application/json")
     assert answer.json == DESCRIPTION
+
+
+def test_the_paths_are_those_of_the_description() -> None:
+    assert paths() == list(describe("1.2.3")["paths"])
