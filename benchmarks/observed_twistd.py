@@ -7,10 +7,13 @@ delayed call is due, or another thread has asked for a call. Each of them that t
 ``SHORTEST`` is a line in the file ``$OBSERVED_TWISTD``: when it ended, by the monotonic clock of
 the machine; how long it took; the processor time of the thread; and its name. The processor time is
 lower than the elapsed time if other processes took the core, or if the callback waited.
+
+A long collection of garbage has a line of its own, besides that of the callback in which it began.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -76,6 +79,22 @@ class ObservedReactor(EPollReactor):
                 self._output.write(f"{ended} {ended - began} {processor} {_named(name)}\n")
 
 
+def tell_of_collections(output: Any) -> None:
+    """Write a line for each collection of garbage that takes longer than ``SHORTEST``."""
+    began = began_processor = 0.0
+
+    def told(phase: str, info: dict[str, int]) -> None:
+        nonlocal began, began_processor
+        now, processor = time.monotonic(), time.thread_time()
+        if phase == "start":
+            began, began_processor = now, processor
+        elif now - began > SHORTEST:
+            name = f"garbage of generation {info['generation']}"
+            output.write(f"{now} {now - began} {processor - began_processor} {name}\n")
+
+    gc.callbacks.append(told)
+
+
 def _named(one: Any) -> str:
     """The name of a function, or the classes of a connection and its protocol."""
     if hasattr(one, "__qualname__"):
@@ -88,6 +107,7 @@ def main() -> None:
     """Run twistd."""
     output = Path(os.environ[VARIABLE]).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115
     installReactor(ObservedReactor(output))
+    tell_of_collections(output)
     twistd.run()
 
 
