@@ -5,8 +5,7 @@
 -- page alone does not show it. If nothing was found, it comes with a row of nulls.
 --
 -- A page may be read in portions: then only its first %(portion)s rows are shown, and of these no
--- row that comes after %(bytes)s bytes of JSON and texts. One row is always shown. (OFFSET 0: each
--- JSON is written as text once, and not again for its size.) The columns "end_…"
+-- row that comes after %(bytes)s bytes of JSON and texts. One row is always shown. The columns "end_…"
 -- are the key of the last row of the page, up to which the other portions are read.
 WITH wanted AS NOT MATERIALIZED (
 {wanted}
@@ -40,7 +39,7 @@ SELECT * FROM (
            sum({size}) OVER (ORDER BY {order} ROWS UNBOUNDED PRECEDING) - {size} AS bytes_before
       FROM total LEFT JOIN (
 {shown}
-OFFSET 0) AS shown ON true) AS sized
+) AS shown ON true) AS sized
  WHERE %(bytes)s::bigint IS NULL OR bytes_before < %(bytes)s::bigint
  ORDER BY {order};
 

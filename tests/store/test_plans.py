@@ -16,8 +16,10 @@ from uuid import uuid4
 import psycopg2
 import pytest
 from attrs import define, evolve, field, frozen
+from twisted.internet.task import Clock
 
 from sbm.model.send import GivenBack, Send, SendResult, Settled, Unknown, UnknownSend
+from sbm.runtime.time_slices import TimeSlice
 from sbm.store import clock, resends, sends, ticks
 from sbm.store.postgres.prepared import BY_INDEX, Preparation
 from sbm.store.postgres.statements import Query
@@ -206,6 +208,9 @@ class Explaining:
     connection: Any
     plans: list[Plan] = field(factory=list)
     settings: list[Query] = field(factory=list)
+
+    def slices(self) -> TimeSlice:
+        return TimeSlice(reactor=Clock())
 
     async def many(self, query: Query, make: Any, /, **parameters: Any) -> list[Any]:
         self._explain(query, parameters)
