@@ -1,6 +1,8 @@
 -- Why: each tick wrote a row of the ledger for each member that it skipped because the message before
 -- was not finished. 300 calls for 308 people, while the Message Sender was away, left 92,431 rows.
 -- Now a member that is skipped again is only counted, in the row of the tick.
+--
+-- Stop the daemons of the version before: they would report ticks with such a count as unbalanced.
 BEGIN;
 SELECT pg_advisory_xact_lock(736266, 1);
 
