@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.web.server import Request
@@ -25,6 +25,7 @@ from sbm.console.rendering import Renderer
 from sbm.console.visit import View, Visit
 from sbm.model.user import PERMISSIONS, User
 from sbm.runtime.loop import Loop
+from sbm.runtime.places import Places
 from sbm.runtime.threads import shielded
 from sbm.store import console_sessions
 from sbm.store.postgres.database import Database
@@ -80,7 +81,7 @@ class _MadePart:
     html: str = ""
     at: float = float("-inf")
     sign: float | None = None
-    lock: DeferredLock = field(factory=DeferredLock)
+    lock: Places = field(factory=lambda: Places(1))
     streams: set[LiveStream] = field(factory=set)
 
 
@@ -234,7 +235,7 @@ class LiveParts(Service):
         """Keep only what somebody looks at, or what is so new that others may ask for it, too."""
         now = self._reactor.seconds()
         for one, made in list(self._made.items()):
-            if not made.streams and not made.lock.locked and made.at <= now - SECONDS:
+            if not made.streams and made.lock.tokens and made.at <= now - SECONDS:
                 del self._made[one]
 
     async def _html(self, seen: _Seen, visit: Visit) -> str:

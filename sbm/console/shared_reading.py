@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 
+from sbm.runtime.places import Places
 from sbm.runtime.threads import shielded
 
 Read = TypeVar("Read")
@@ -26,7 +27,7 @@ class SharedReading(Generic[Read]):
     _reactor: Any
     _read: Callable[[], Awaitable[Read]]
     _found: tuple[float, Read] | None = field(default=None, init=False)
-    _lock: DeferredLock = field(factory=DeferredLock, init=False)
+    _lock: Places = field(factory=lambda: Places(1), init=False)
 
     async def get(self) -> Read:
         """Read it, unless it was read just now, or is being read.

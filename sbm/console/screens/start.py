@@ -12,7 +12,6 @@ from uuid import UUID
 
 from attrs import field, frozen
 from klein import Klein
-from twisted.internet.defer import DeferredLock
 from twisted.web.server import Request
 
 from sbm.console import tick_words
@@ -38,6 +37,7 @@ from sbm.operations.refusals import NoSuchRow, SimulationUnknown, WorldHasChange
 from sbm.operations.simulating import simulate_now
 from sbm.operations.starting import start_tick
 from sbm.operations.tick_times import ScheduleState, list_schedules
+from sbm.runtime.places import Places
 from sbm.runtime.wakeups import Wakeups
 from sbm.store import clock, messagesets, schedules, simulations, status
 from sbm.store.postgres.transaction import Transaction
@@ -89,7 +89,7 @@ class StartPages:
     zones: TimeZones
     settings: SimulationSettings
     wakeups: Wakeups
-    _one_at_a_time: DeferredLock = field(factory=DeferredLock, init=False)
+    _one_at_a_time: Places = field(factory=lambda: Places(1), init=False)
 
     @app.route("/")
     async def choose(self, request: Request) -> bytes:

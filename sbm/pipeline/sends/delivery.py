@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from attrs import define, field
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from sbm.clients.message_sender import MessageSender
@@ -28,6 +28,7 @@ from sbm.pipeline.sends.in_flight import ClaimedSend, InFlight
 from sbm.pipeline.sends.pacer import Pacer
 from sbm.pipeline.sends.priority_slots import PrioritySlots
 from sbm.pipeline.sends.retries import Retries
+from sbm.runtime.places import Places
 
 STOPPING = "the daemon is stopping"
 
@@ -74,7 +75,7 @@ class Delivery(Service):
     _pacer: Pacer
     _grace: StopGrace
     _max_text_length: int = MAX_TEXT_LENGTH
-    _room: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(LONG_AT_ONCE), init=False)
+    _room: Places = field(factory=lambda: Places(LONG_AT_ONCE), init=False)
     _log: Logger = field(factory=Logger)
 
     def stopService(self) -> Deferred[None]:

@@ -10,11 +10,12 @@ import psycopg2
 from attrs import define, field, frozen
 from twisted.application.service import Service
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from sbm.model.author import Author
+from sbm.runtime.places import Places
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres import commits
 from sbm.store.postgres.commits import CommitStatus, Pending
@@ -83,7 +84,7 @@ class Database(Service):
     _log: Logger = field(factory=Logger, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._permits = DeferredSemaphore(self._size)
+        self._permits = Places(self._size)
         self._idle: list[Connection] = []
         self._opened_at: dict[Connection, float] = {}
         self._refusal: tuple[float, DatabaseUnavailable] | None = None

@@ -10,10 +10,11 @@ from weakref import WeakSet
 import psycopg2
 from attrs import Factory, define, evolve, field
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock, gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from sbm.runtime.loop import Loop
+from sbm.runtime.places import Places
 from sbm.runtime.state_folder import StateFile
 from sbm.settings.endpoints import DatabaseAddress
 from sbm.store.postgres.connecting import open_connection
@@ -100,7 +101,7 @@ class HostWatch(Service):
         self._judgement = Judgement()
         self._connections: WeakSet[Connection] = WeakSet()
         self._is_read = False
-        self._keeping = DeferredLock()
+        self._keeping = Places(1)
         self._other_cluster = ""
 
     def startService(self) -> None:

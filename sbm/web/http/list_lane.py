@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import DeferredSemaphore
 
+from sbm.runtime.places import Places
 from sbm.web.http.http_errors import Busy
 
 Result = TypeVar("Result")
@@ -29,12 +29,12 @@ class ListLane:
 
     _most: int
     _waiting: int = field(default=0, init=False)
-    _of_user: dict[Hashable, DeferredSemaphore] = field(factory=dict, init=False)
-    _places: DeferredSemaphore = field(init=False)
+    _of_user: dict[Hashable, Places] = field(factory=dict, init=False)
+    _places: Places = field(init=False)
 
     @_places.default
-    def _make_places(self) -> DeferredSemaphore:
-        return DeferredSemaphore(self._most)
+    def _make_places(self) -> Places:
+        return Places(self._most)
 
     async def run(self, user: Hashable, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do the work of a list when it is the turn of this user; raises Busy if many wait."""
@@ -49,7 +49,7 @@ class ListLane:
 
     @asynccontextmanager
     async def _turn(self, user: Hashable) -> AsyncIterator[None]:
-        own = self._of_user.setdefault(user, DeferredSemaphore(OF_USER))
+        own = self._of_user.setdefault(user, Places(OF_USER))
         self._waiting += 1
         try:
             await own.acquire()
@@ -68,6 +68,6 @@ class ListLane:
             own.release()
             self._forget(user, own)
 
-    def _forget(self, user: Hashable, own: DeferredSemaphore) -> None:
+    def _forget(self, user: Hashable, own: Places) -> None:
         if own.tokens == own.limit and not own.waiting:
             self._of_user.pop(user, None)

@@ -10,12 +10,12 @@ from threading import Thread, get_native_id
 from typing import Any, TypeVar
 
 from attrs import Factory, define, field
-from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from sbm.model import password as passwords
 from sbm.model.user import MAX_USERNAME, User
+from sbm.runtime.places import Places
 from sbm.runtime.threads import shielded
 from sbm.store import users
 from sbm.store.postgres.database import Database
@@ -73,7 +73,7 @@ class Passwords:
     _pool: Any = field(default=Factory(lambda self: _threads(self._reactor), takes_self=True))
 
     def __attrs_post_init__(self) -> None:
-        self._slots = DeferredSemaphore(MAX_AT_ONCE)
+        self._slots = Places(MAX_AT_ONCE)
 
     async def user_with(self, username: str, password: str, *, address: str = "") -> User | None:
         """The active user with this name and password, if there is one.

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from attrs import field, frozen
-from twisted.internet.defer import DeferredLock
 from twisted.web.server import Request
 
 from sbm.model.simulation import (
@@ -24,6 +23,7 @@ from sbm.operations.refusals import NoSuchRow, WrongValues
 from sbm.operations.simulating import simulate_now
 from sbm.operations.simulating_content import read_changes, simulate_changes
 from sbm.operations.simulating_days import simulate_at, simulate_days
+from sbm.runtime.places import Places
 from sbm.store import clock, simulations
 from sbm.web.http.api_request import ApiRequest
 from sbm.web.http.endpoint import Endpoint, new_app
@@ -132,7 +132,7 @@ class Simulations:
     endpoint: Endpoint
     settings: SimulationSettings
     zones: TimeZones
-    _one_at_a_time: DeferredLock = field(factory=DeferredLock, init=False)
+    _one_at_a_time: Places = field(factory=lambda: Places(1), init=False)
 
     @app.route("/")
     async def answer(self, request: Request) -> bytes:
