@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import random
 import socket
 
 # Below those that the kernel gives to outgoing connections and to whoever asks for any port, and
-# above those at which the sandbox looks for one. Each of the processes among which the suite is
-# divided draws from some of its own: between drawing a port and listening there is time.
-_EACH = 2000
-_process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_PORTS = range(10000 + _process % 11 * _EACH, 10000 + (_process % 11 + 1) * _EACH)
+# above those at which the sandbox looks for one.
+_PORTS = range(10000, 32000)
+
+# Between drawing a port and listening there is time, and a daemon that is started again listens on
+# the same port. So a port is taken for as long as this process lives, by its twin on another
+# address of the loopback: no other process draws it, of this run of the suite or of another.
+_TAKEN_ON = "127.0.0.2"
+_taken: list[socket.socket] = []
 
 # Not the generator that is seeded again before each test: with it, the processes among which the
 # suite is divided would all draw the same ports.
 _draw = random.SystemRandom()
-_given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that no outgoing connection is given by chance."""
+    """A port of 127.0.0.1 that nobody listens on, and that nobody else is given."""
     while True:
         port = _draw.choice(_PORTS)
-        if port in _given:
-            continue
+        twin = socket.socket()
         try:
+            twin.bind((_TAKEN_ON, port))
             with socket.create_server(("127.0.0.1", port)):
-                _given.add(port)
+                _taken.append(twin)
                 return port
         except OSError:
-            continue
+            twin.close()

@@ -45,7 +45,13 @@ class DaemonProcess:
 
     @property
     def output(self) -> str:
-        return (self.folder / "output").read_text(encoding="utf-8")
+        path = self.folder / "output"
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    @property
+    def times_listening(self) -> int:
+        """How often it has said that it listens."""
+        return self.output.count(f" starting on {self.port}\n")
 
     def begin(self, *options: str) -> subprocess.Popen[bytes]:
         """Start it, without waiting for anything; ``options`` are twistd's."""
@@ -62,9 +68,10 @@ class DaemonProcess:
         return self.running
 
     async def start(self) -> None:
-        """Start it, and return when it answers."""
+        """Start it, and return when it answers: it, and not another process at its port."""
+        times = 1 + self.times_listening
         process = self.begin()
-        await self.world.until(lambda: self.answers or process.poll() is not None)
+        await self.world.until(lambda: self.times_listening == times or process.poll() is not None)
         assert process.poll() is None, self.output
 
     @property

@@ -188,7 +188,7 @@ async def test_no_post_begins_after_a_pause_is_in_force(seed: World, races: Any)
             " process_status = 0"
         )
         path = f"/api/v1/schedule/{schedule}/send/"
-        await seed.call("POST", path, at=draw.choice(daemons).url)
+        assert (await seed.call("POST", path, at=draw.choice(daemons).url))[0] == 202
 
     with processes(seed, 2, SBM_CONCURRENCY="5", **TIMES) as daemons:
         for daemon in daemons:
