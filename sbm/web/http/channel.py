@@ -110,6 +110,8 @@ class BoundedChannel(HeldChannel):
             self._count_cut_off("client")
         self.site.forget(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        # It refers to this connection: in a flood, the garbage of thousands would fill the memory.
+        self._transferDecoder = None
 
     def loseConnection(self) -> None:
         """Close after the answer; a client that is still sending may go on until it has read it."""

@@ -154,6 +154,7 @@ class BoundedRequest(Request):
     def _end_upload(self) -> None:
         if self.upload is not None:
             self.upload.discard()
+            self.upload.temporary.let_go()
 
 
 class BoundedSite(Site):

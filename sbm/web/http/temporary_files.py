@@ -24,6 +24,10 @@ T = TypeVar("T")
 _log = Logger()
 
 
+def _nothing() -> None:
+    """Nobody is held back."""
+
+
 @define(eq=False, slots=False, kw_only=True)
 class TemporaryFile:
     """A temporary file for an upload. Threads write the data to disk.
@@ -33,8 +37,8 @@ class TemporaryFile:
 
     _reactor: Any
     _folder: Path
-    hold: Callable[[], None] = field(default=lambda: None, init=False)
-    release: Callable[[], None] = field(default=lambda: None, init=False)
+    hold: Callable[[], None] = field(default=_nothing, init=False)
+    release: Callable[[], None] = field(default=_nothing, init=False)
     size: int = field(default=0, init=False)
     _waiting: list[bytes] = field(factory=list, init=False)
     _waiting_bytes: int = field(default=0, init=False)
@@ -101,6 +105,10 @@ class TemporaryFile:
             removal.addErrback(
                 lambda failure: _log.failure("a temporary file could not be removed", failure)
             )
+
+    def let_go(self) -> None:
+        """Do not refer to a connection any more: it has ended, or serves other requests."""
+        self.hold = self.release = _nothing
 
     async def _discard(self) -> None:
         await self._idle()

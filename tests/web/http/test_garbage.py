@@ -1,17 +1,20 @@
-"""A request leaves nothing that only a collection of garbage would find."""
+"""Requests and connections leave nothing that only a collection of garbage would find."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 
 import pytest
 import pytest_twisted
 
+from sbm.web.http.channel import BoundedChannel
+from sbm.web.http.connection_limits import Phase
 from sbm.web.http.http_errors import Refusal
 from sbm.web.http.request import BoundedRequest
 from tests.web.conftest import Api
-from tests.web.sockets import asked, head
+from tests.web.sockets import asked, comes_true, connected, head
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -25,6 +28,20 @@ def errors() -> set[int]:
 def requests() -> list[BoundedRequest]:
     """The requests that are in memory; a connection of another test may have one for a while."""
     return [one for one in gc.get_objects() if isinstance(one, BoundedRequest)]
+
+
+@pytest.fixture
+def channels(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[BoundedChannel]]:
+    """The connections that are made during the test."""
+    made: list[weakref.ref[BoundedChannel]] = []
+    begin = BoundedChannel.connectionMade
+
+    def connection_made(self: BoundedChannel) -> None:
+        made.append(weakref.ref(self))
+        begin(self)
+
+    monkeypatch.setattr(BoundedChannel, "connectionMade", connection_made)
+    return made
 
 
 @pytest.fixture
@@ -82,3 +99,58 @@ async def test_an_answered_request_is_not_kept(api: Api, asked_for: str, expecte
     finally:
         gc.enable()
     assert not kept
+
+
+JSON_TYPE = f"Content-Type: {JSON}"
+CHUNKED = "Transfer-Encoding: chunked"
+UPLOAD = "Content-Type: multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize("ends", ["client", "daemon"])
+@pytest.mark.parametrize(
+    ("lines", "body", "phase"),
+    [
+        ((), b"", Phase.IDLE),
+        (("GET /livez",), None, Phase.HEADERS),
+        (("POST /api/v1/messageset/", JSON_TYPE, CHUNKED), b"1\r\n{\r\n", Phase.BODY),
+        (("POST /api/v1/messageset/", JSON_TYPE, "Content-Length: 9"), b"{", Phase.BODY),
+        (("POST /console/login", f"Content-Type: {FORM}", CHUNKED), b"1\r\na\r\n", Phase.BODY),
+        (("POST /api/v1/binarycontent/", UPLOAD, CHUNKED), b"3\r\n--x\r\n", Phase.BODY),
+    ],
+    ids=["new", "head", "chunks", "length", "login", "upload"],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_is_cut_off_is_not_kept(
+    api: Api,
+    channels: Sequence[weakref.ref[BoundedChannel]],
+    lines: Sequence[str],
+    body: bytes | None,
+    phase: Phase,
+    ends: str,
+) -> None:
+    def is_read() -> bool:
+        channel = channels[0]() if channels else None
+        return channel is not None and channel.phase is phase and not channel.waits_for_turn
+
+    gc.collect()
+    gc.disable()
+    try:
+        client = await connected(api)
+        if lines:
+            sent = head(api, *lines)
+            client.send(sent.removesuffix(b"\r\n") if body is None else sent + body)
+        await comes_true(is_read)
+        if ends == "client":
+            client.hang_up()
+        else:
+            abandon(channels[0])
+        await comes_true(lambda: channels[0]() is None)
+    finally:
+        gc.enable()
+
+
+def abandon(channel: weakref.ref[BoundedChannel]) -> None:
+    """Close a connection, as if it makes room for another."""
+    found = channel()
+    assert found is not None
+    found.abandon("connections")
