@@ -14,16 +14,23 @@ class Places(DeferredSemaphore):
     """
 
     _is_giving = False
+    _given_back = 0
 
     def release(self) -> None:
-        """Give a place back; whoever waits longest gets it."""
-        self.tokens += 1
+        """Give a place back; whoever waits longest gets it.
+
+        Until it is given away, it is not free: whoever comes meanwhile waits behind the others.
+        """
+        self._given_back += 1
         if self._is_giving:
             return  # the release that is under way gives it
         self._is_giving = True
         try:
-            while self.waiting and self.tokens:
-                self.tokens -= 1
-                self.waiting.pop(0).callback(self)  # type: ignore[arg-type]
+            while self._given_back:
+                self._given_back -= 1
+                if self.waiting:
+                    self.waiting.pop(0).callback(self)  # type: ignore[arg-type]
+                else:
+                    self.tokens += 1
         finally:
             self._is_giving = False

@@ -32,6 +32,22 @@ def test_thousands_whose_work_ends_at_once_have_their_turn_in_order() -> None:
     assert (places.tokens, places.waiting) == (2, [])
 
 
+def test_whoever_comes_again_waits_behind_the_others() -> None:
+    places = Places(1)
+    places.acquire()
+    done: list[int] = []
+
+    async def twice(number: int) -> None:
+        for _ in range(2):
+            await at_once(places, done, number)
+
+    waiting = [Deferred.fromCoroutine(twice(one)) for one in range(3)]
+    places.release()
+    assert all(one.called for one in waiting)
+    assert done == [0, 1, 2, 0, 1, 2]
+    assert places.tokens == 1
+
+
 def test_whoever_waits_no_more_gets_no_place() -> None:
     places = Places(1)
     places.acquire()
