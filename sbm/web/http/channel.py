@@ -110,7 +110,7 @@ class BoundedChannel(HeldChannel):
             self._count_cut_off("client")
         self.site.forget(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        # It refers to this connection: in a flood, the garbage of thousands would fill the memory.
+        # A decoder refers to its connection. In a flood, such garbage would fill the memory.
         self._transferDecoder = None
 
     def loseConnection(self) -> None:
