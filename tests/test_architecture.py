@@ -112,7 +112,11 @@ INHERITED_INTERNALS = {
         "_transferDecoder",
         "_version",
     },
-    "sbm.web.http.held_channel.HeldChannel": {"_networkProducer", "_waitingForTransport"},
+    "sbm.web.http.held_channel.HeldChannel": {
+        "_networkProducer",
+        "_transferDecoder",
+        "_waitingForTransport",
+    },
 }
 # A private attribute or method, where it is defined or used in its class.
 PRIVATE = re.compile(r"\bself\.(_[a-z]\w*)|\bdef (_[a-z]\w*)|^    (_[a-z]\w*)\b", re.MULTILINE)

@@ -109,9 +109,7 @@ class BoundedChannel(HeldChannel):
         if not self._is_abandoned:
             self._count_cut_off("client")
         self.site.forget(self)
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        # A decoder refers to its connection. In a flood, such garbage would fill the memory.
-        self._transferDecoder = None
+        super().connectionLost(reason)
 
     def loseConnection(self) -> None:
         """Close after the answer; a client that is still sending may go on until it has read it."""

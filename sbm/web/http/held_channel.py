@@ -41,6 +41,11 @@ class HeldChannel(HTTPChannel):
         """Whether the client has not yet taken what was written."""
         return bool(self._waitingForTransport)
 
+    def connectionLost(self, reason: Any = None) -> None:
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        # A decoder refers to its connection. In a flood, such garbage would fill the memory.
+        self._transferDecoder = None
+
     def dataReceived(self, data: bytes) -> None:
         """Read what has come, when it is the turn of this client."""
         self._unread += data
