@@ -347,7 +347,8 @@ def test_nothing_is_imported_into_a_database_of_another_encoding(
 def test_an_old_database_may_have_another_encoding(
     sbm_at_once: SbmAtOnce, direct: Arranged, elsewhere: str, encoding: str, text: str
 ) -> None:
-    with arranged(f"{elsewhere}&client_encoding=UTF8") as there:
+    first = "&" if "?" in elsewhere else "?"
+    with arranged(f"{elsewhere}{first}client_encoding=UTF8") as there:
         make(there)
         there.rows(
             "INSERT INTO contentstore_schedule VALUES (1, '0', '8', '*', '*', '*', NULL);"

@@ -114,7 +114,8 @@ class Sending:
         self.clock.pump([0.005] * round(seconds / 0.005))
 
     def most_in_a_second(self) -> int:
-        return max(sum(start <= at < start + 1 for at in self.left_at) for start in self.left_at)
+        seconds = [[start <= at < start + 1 for at in self.left_at] for start in self.left_at]
+        return max(map(sum, seconds), default=0)
 
 
 @settings(deadline=None, max_examples=40)
