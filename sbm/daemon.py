@@ -25,8 +25,9 @@ from sbm.pipeline.tasks.audio import AudioCopies
 from sbm.pipeline.tasks.requests import TaskRequests
 from sbm.pipeline.ticks import Clock, Expansion
 from sbm.pipeline.upkeep.metrics_reporter import MetricsReporter
+from sbm.runtime.listening import Port
 from sbm.runtime.loop import Loop
-from sbm.runtime.services import Parallel, Port, Sequential
+from sbm.runtime.services import Parallel, Sequential
 from sbm.runtime.token_uses import TokenUses
 from sbm.runtime.wakeups import Wakeups
 from sbm.runtime.work_gate import WorkGate

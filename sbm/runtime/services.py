@@ -1,4 +1,4 @@
-"""Groups of services, which start and stop in order or together; and listening ports."""
+"""Groups of services, which start and stop in order or together."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from attrs import define, field
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 
 class ServiceGroup(MultiService):
@@ -111,66 +107,3 @@ class Sequential(ServiceGroup):
     def _break_off(self) -> None:
         if self._stopping is not None:
             self._stopping.cancel()
-
-
-# So many new connections may wait until they are accepted. Twisted has 50: in a flood, the system
-# dropped others, and their clients tried again after a second, or after three. Not many more: all
-# that wait are accepted in one turn of the reactor.
-BACKLOG = 128
-# The kinds of endpoints that have such a setting.
-_WITH_BACKLOG = frozenset({"tcp", "tcp6", "ssl", "unix"})
-
-
-class CannotListen(SystemExit):
-    """The port cannot be opened. Nothing was started; the process ends with this message."""
-
-
-def _with_backlog(description: str) -> str:
-    kind = description.partition(":")[0]
-    if kind not in _WITH_BACKLOG or ":backlog=" in description:
-        return description
-    return f"{description}:backlog={BACKLOG}"
-
-
-@define(eq=False, slots=False, kw_only=True)
-class Port(Service):
-    """Listens at a Twisted endpoint description, before the process gives up its privileges.
-
-    Unlike Twisted's own service for endpoints, it raises CannotListen instead of logging.
-    """
-
-    _reactor: Any
-    _description: str
-    _factory: Any
-    _port: IListeningPort | None = field(default=None, init=False)
-
-    def privilegedStartService(self) -> None:
-        Service.privilegedStartService(self)
-        refusals: list[Failure] = []
-        try:
-            endpoint = serverFromString(self._reactor, _with_backlog(self._description))
-        except Exception as error:  # each kind of endpoint raises other errors
-            refusals.append(Failure(error))
-        else:
-            endpoint.listen(self._factory).addCallbacks(self._listens, refusals.append)
-        for refusal in refusals:
-            raise CannotListen(f"sbm cannot listen at {self._description}: {refusal.value}")
-
-    def startService(self) -> None:
-        Service.startService(self)
-        if self._port is None:
-            self.privilegedStartService()
-
-    def stopService(self) -> Deferred[None]:
-        Service.stopService(self)
-        return Deferred.fromCoroutine(self._close())
-
-    async def _close(self) -> None:
-        port: Any
-        port, self._port = self._port, None
-        closed = None if port is None else port.stopListening()
-        if closed is not None:
-            await closed
-
-    def _listens(self, port: IListeningPort) -> None:
-        self._port = port

@@ -1,26 +1,16 @@
-"""One service above the other, and the ports at the top."""
+"""One service above the other."""
 
 from __future__ import annotations
 
-import socket
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
-from attrs import define, field
-from pytest_twisted import ensureDeferred
+from attrs import define
 from twisted.application.service import Service
-from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
-from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactor
 
-from sbm.runtime.services import BACKLOG, CannotListen, Parallel, Port, Sequential
-
-reactor: Any = _reactor
+from sbm.runtime.services import Parallel, Sequential
 
 
 @define(eq=False, slots=False)
@@ -228,111 +218,3 @@ def test_a_row_that_is_broken_off_waits_for_none_of_its_services() -> None:
 
 
 # Ports
-
-
-@define(eq=False)
-class Greeting(Factory):
-    """Says hello, and hangs up."""
-
-    heard: Deferred[bytes] = field(factory=Deferred)
-    noisy = False
-
-    def buildProtocol(self, addr: Any) -> Protocol:
-        return Greeter()
-
-
-class Greeter(Protocol):
-    def connectionMade(self) -> None:
-        transport: Any = self.transport
-        transport.write(b"hello")
-        transport.loseConnection()
-
-
-class Listener(Protocol):
-    def __init__(self) -> None:
-        self.said = b""
-        self.all: Deferred[bytes] = Deferred()
-
-    def dataReceived(self, data: bytes) -> None:
-        self.said += data
-
-    def connectionLost(self, reason: Any = None) -> None:
-        self.all.callback(self.said)
-
-
-def at(folder: Path) -> str:
-    return str(folder / "socket")
-
-
-async def greeting(path: str) -> bytes:
-    listener: Any = await connectProtocol(UNIXClientEndpoint(reactor, path), Listener())
-    return bytes(await listener.all)
-
-
-@ensureDeferred
-async def test_a_port_listens_from_its_privileged_start_until_it_stops(tmp_path: Path) -> None:
-    port: Any = Port(reactor=reactor, description=f"unix:{at(tmp_path)}", factory=Greeting())
-    port.privilegedStartService()
-    port.startService()
-    assert await greeting(at(tmp_path)) == b"hello"
-    await port.stopService()
-    assert not Path(at(tmp_path)).exists()
-
-
-@ensureDeferred
-async def test_a_port_without_a_privileged_start_listens_all_the_same(tmp_path: Path) -> None:
-    port: Any = Port(reactor=reactor, description=f"unix:{at(tmp_path)}", factory=Greeting())
-    port.startService()
-    assert await greeting(at(tmp_path)) == b"hello"
-    await port.stopService()
-
-
-@ensureDeferred
-async def test_a_port_that_never_listened_is_stopped_at_once() -> None:
-    port: Any = Port(reactor=reactor, description="tcp:0", factory=Greeting())
-    await port.stopService()
-
-
-@pytest.mark.parametrize(
-    ("description", "backlog"),
-    [
-        ("tcp:0:interface=127.0.0.1", BACKLOG),
-        ("tcp:0:backlog=7", 7),
-        (r"tcp6:0:interface=\:\:1", BACKLOG),
-    ],
-)
-def test_many_new_connections_may_wait(description: str, backlog: int) -> None:
-    reactor = MemoryReactor()
-    port: Any = Port(reactor=reactor, description=description, factory=Greeting())
-    port.privilegedStartService()
-    assert [server[2] for server in reactor.tcpServers] == [backlog]
-
-
-def test_a_port_that_is_taken_ends_the_start_with_a_message() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        description = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
-        port: Any = Port(reactor=reactor, description=description, factory=Greeting())
-        with pytest.raises(CannotListen) as caught:
-            port.privilegedStartService()
-    assert str(caught.value).startswith(f"sbm cannot listen at {description}: ")
-    assert "in use" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "description",
-    [
-        "",
-        "tcp",
-        "tcp:http-ish",
-        "tcp:80:colour=red",
-        "telegraph:80",
-        "ssl:443:privateKey=/nowhere/key.pem",
-        "systemd:domain=INET:index=0",
-        "unix:/nowhere/at/all/socket",
-        "tcp:0:interface=no.such.address.invalid",
-    ],
-)
-def test_a_description_that_is_none_ends_the_start_with_a_message(description: str) -> None:
-    port: Any = Port(reactor=reactor, description=description, factory=Greeting())
-    with pytest.raises(CannotListen, match="sbm cannot listen at"):
-        port.privilegedStartService()

@@ -11,10 +11,10 @@ from typing import Any
 from attrs import define
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.protocol import Protocol
 from twisted.web.server import Request, Site
 
 from sbm.model.author import new_request_id
+from sbm.runtime.listening import BriefProtocol
 from sbm.web.http.answer_headers import refusal
 from sbm.web.http.authors import REQUEST_ID_HEADER, request_id_of
 from sbm.web.http.body_limits import USUAL_BYTES, BodyLimits, check_chunks
@@ -273,7 +273,7 @@ class RequestDrain(Service):
         return self._site.emptied()
 
 
-class Overloaded(Protocol):
+class Overloaded(BriefProtocol):
     """Answers that there are too many connections, and closes."""
 
     def __init__(self) -> None:
