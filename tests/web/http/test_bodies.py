@@ -75,9 +75,30 @@ def test_a_form_keeps_the_last_of_repeated_fields() -> None:
     assert (body.value, body.is_form) == ({"a": "é 2", "b": ""}, True)
 
 
-def test_a_form_of_more_than_a_thousand_fields_is_refused() -> None:
-    with pytest.raises(Malformed):
-        parse(b"&".join([b"a=1"] * 1001), "application/x-www-form-urlencoded")
+@pytest.mark.parametrize(
+    ("piece", "most", "what"),
+    [(b"a=1&", 1000, "fields"), (b"%C3%A9", 15_000, "escaped bytes")],
+)
+def test_a_form_of_too_many_fields_or_escapes_is_refused(
+    piece: bytes, most: int, what: str
+) -> None:
+    """Fields end at an ampersand, so that the last one is empty."""
+    assert parse(b"b=" + piece * (most - 1), "application/x-www-form-urlencoded").value
+    with pytest.raises(Malformed, match=rf"must not have more than \d+ {what}") as caught:
+        parse(b"b=" + piece * (most + 1), "application/x-www-form-urlencoded")
+    assert caught.value.kind == "too-many-values"
+
+
+def test_a_multipart_form_of_too_many_parts_is_refused_before_it_is_parsed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    part = b'--X\r\nContent-Disposition: form-data; name="a%d"\r\n\r\n1\r\n'
+    form = b"".join(part % number for number in range(100))
+    assert len(parse(form + b"--X--\r\n", "multipart/form-data; boundary=X").value) == 100
+    monkeypatch.setattr("sbm.web.http.bodies.MultipartParser", None)
+    with pytest.raises(Malformed, match="must not have more than 100 parts") as caught:
+        parse(form + part % 100 + b"--X--\r\n", "multipart/form-data; boundary=X")
+    assert caught.value.kind == "too-many-values"
 
 
 def test_a_multipart_form_has_texts_and_files() -> None:
