@@ -187,7 +187,7 @@ ATTACKS: dict[str, Attack] = {
     "form of 100,000 fields": Attack(play=ask(_content(_FIELDS, _FORM))),
     "form of 1,000 fields": Attack(play=ask(_content(_FIELDS[:6_000], _FORM))),
     "form of 300,000 escapes": Attack(play=ask(_content(b"a=" + b"%41" * 300_000, _FORM))),
-    "form of 10,000 parts": Attack(
+    "form of 9,999 parts": Attack(
         play=ask(_content(_PARTS + b"--x--", b"multipart/form-data; boundary=x"))
     ),
     "form without end": Attack(

@@ -18,9 +18,12 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
 # So many new connections may wait until they are accepted. Twisted has 50: in a flood, the system
-# dropped others, and their clients tried again after a second, or after three. Not many more: all
-# that wait are accepted in one turn of the reactor.
-BACKLOG = 128
+# dropped others, and their clients tried again after a second, or after three.
+BACKLOG = 4096
+# In one turn of the reactor, twenty more of those that are refused are accepted, at most.
+REFUSED_IN_TURN = 180
+# An answer is chosen by so many bytes of a request.
+PEEKED_BYTES = 64
 # The kinds of endpoints that have such a setting.
 _WITH_BACKLOG = frozenset({"tcp", "tcp6", "ssl", "unix"})
 
@@ -85,29 +88,54 @@ class Port(Service):
 class BriefProtocol(Protocol):
     """Writes something short as soon as it is connected, closes, and reads nothing.
 
-    A Port gives it a cheaper transport than others, unless there is TLS: in a flood, each turn of
-    the reactor has hundreds of them.
+    A Port gives it a BriefTransport, unless there is TLS: in a flood, each turn of the reactor has
+    hundreds of them, and a transport of Twisted costs five times as much.
     """
 
 
-@define(eq=False)
+@define(eq=False, kw_only=True)
 class BriefTransport:
-    """The transport of a BriefProtocol: a new socket, which the reactor does not know."""
+    """The transport of a BriefProtocol: a new socket, which the reactor does not know.
+
+    ``_usual`` makes the transport that another protocol would have.
+    """
 
     _socket: socket.socket
+    _usual: Callable[[Any], Any]
+
+    def peek(self) -> bytes:
+        """What has come at its beginning; this can be read again."""
+        with suppress(OSError):
+            return self._socket.recv(PEEKED_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return b""
+
+    def hand_over(self, protocol: Any) -> None:
+        """Let this protocol have the connection, with a usual transport."""
+        protocol.makeConnection(self._usual(protocol))
 
     def write(self, data: bytes) -> None:
         """Send it now: a new socket takes some kilobytes. The client may have gone already."""
         with suppress(OSError):
-            self._socket.send(data)
+            self._socket.send(data, socket.MSG_DONTWAIT)
 
     def loseConnection(self) -> None:
         """Close the socket; the system sends what was written."""
         self._socket.close()
 
 
-def _transport(usual: Callable[..., Any], sock: socket.socket, protocol: Any, *others: Any) -> Any:
+def _transport(
+    usual: Callable[..., Any],
+    sock: socket.socket,
+    protocol: Any,
+    address: Any,
+    port: tcp.Port,
+    *others: Any,
+) -> Any:
     """The transport of a new connection."""
     if isinstance(protocol, BriefProtocol):
-        return BriefTransport(sock)
-    return usual(sock, protocol, *others)
+        # Twisted would accept more in each turn, until all that wait are accepted in one.
+        port.numberAccepts = min(port.numberAccepts, REFUSED_IN_TURN)
+        return BriefTransport(
+            socket=sock, usual=lambda other: usual(sock, other, address, port, *others)
+        )
+    return usual(sock, protocol, address, port, *others)

@@ -20,9 +20,17 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
+from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactor
 
-from sbm.runtime.listening import BACKLOG, BriefProtocol, BriefTransport, CannotListen, Port
+from sbm.runtime.listening import (
+    BACKLOG,
+    REFUSED_IN_TURN,
+    BriefProtocol,
+    BriefTransport,
+    CannotListen,
+    Port,
+)
 from tests.clients.certificate import self_signed
 
 reactor: Any = _reactor
@@ -50,6 +58,7 @@ class Greeting(Factory):
 
     protocol: Any = Greeter
     transports: list[Any] = field(factory=list)
+    successor: Any = None
     noisy = False
 
 
@@ -185,5 +194,71 @@ async def test_who_has_gone_hears_nothing(tmp_path: Path) -> None:
             gone.connect(at(tmp_path))
     assert await greeting_at(at(tmp_path)) == b"hello"
     assert len(greeting.transports) == 4
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
+    await port.stopService()
+
+
+@ensureDeferred
+async def test_a_silent_client_does_not_keep_others_waiting(tmp_path: Path) -> None:
+    """What has not come yet is not waited for."""
+    greeting = Greeting(Curious)
+    port: Any = Port(reactor=reactor, description=f"unix:{at(tmp_path)}", factory=greeting)
+    port.startService()
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.connect(at(tmp_path))
+        assert await greeting_at(at(tmp_path)) == b"hello"
+    await port.stopService()
+
+
+class Curious(BriefGreeter):
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        assert transport.peek() == b""
+        super().connectionMade()
+
+
+@ensureDeferred
+async def test_what_was_peeked_at_is_read_by_whoever_gets_the_connection(tmp_path: Path) -> None:
+    factory = Greeting(Forwarding)
+    port: Any = Port(reactor=reactor, description=f"unix:{at(tmp_path)}", factory=factory)
+    port.startService()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(at(tmp_path))
+        client.sendall(b"good morning")
+        heard = Listener()
+        factory.successor = heard
+        while not heard.said:
+            await deferLater(reactor, 0.001)
+    assert heard.said == b"good morning"
+    assert await heard.all == b"good morning"
+    await port.stopService()
+
+
+class Forwarding(BriefProtocol):
+    factory: Any
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        assert transport.peek() == b"good morning"
+        transport.hand_over(self.factory.successor)
+
+
+@ensureDeferred
+async def test_only_so_many_are_refused_in_one_turn(tmp_path: Path) -> None:
+    """Twisted accepts twenty more in each turn as long as others wait."""
+    count = REFUSED_IN_TURN + 200
+    greeting = Greeting(BriefGreeter)
+    port: Any = Port(reactor=reactor, description=f"unix:{at(tmp_path)}", factory=greeting)
+    port.startService()
+    in_turns: list[int] = []
+    clients = [socket.socket(socket.AF_UNIX) for _ in range(count)]
+    for one in clients:
+        one.connect(at(tmp_path))
+    while len(greeting.transports) < count:
+        before = len(greeting.transports)
+        await deferLater(reactor, 0)
+        in_turns.append(len(greeting.transports) - before)
+    assert max(in_turns) <= REFUSED_IN_TURN + 20
+    for one in clients:
+        one.close()
     await port.stopService()

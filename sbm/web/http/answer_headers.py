@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from time import time
+
 from twisted.web.http import RESPONSES, datetimeToString
 from twisted.web.http_headers import Headers
 
@@ -29,16 +32,22 @@ def complete(headers: Headers) -> None:
 
 def refusal(status: int, detail: str, *, request_id: str) -> bytes:
     """A complete response; the connection is closed after it."""
+    head, body = _refusal(status, detail, int(time()))
+    return b"%b%b\r\n\r\n%b" % (head, request_id.encode("ascii"), body)
+
+
+@lru_cache(maxsize=16)  # in a flood, there are thousands in each second
+def _refusal(status: int, detail: str, _second: int) -> tuple[bytes, bytes]:
+    """All of a response that is the same in this second, before and after the id."""
     body = compact_json({"detail": detail})
     headers = {
         b"Date": datetimeToString(),
         b"Connection": b"close",
         b"Content-Type": b"application/json",
         b"Content-Length": b"%d" % len(body),
-        _REQUEST_ID: request_id.encode("ascii"),
         **_UNLESS_SET,
         **_ALWAYS,
+        _REQUEST_ID: b"",
     }
-    lines = [b"%s: %s" % header for header in headers.items()]
-    start = b"HTTP/1.1 %d %s" % (status, RESPONSES[status])
-    return b"\r\n".join([start, *lines, b"", body])
+    lines = [b"%b: %b" % header for header in headers.items()]
+    return b"\r\n".join([b"HTTP/1.1 %d %b" % (status, RESPONSES[status]), *lines]), body

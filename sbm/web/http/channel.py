@@ -19,7 +19,8 @@ from sbm.web.http.connection_limits import DROPPED_BYTES, READ_BYTES, Limits, Ph
 from sbm.web.http.held_channel import HeldChannel
 from sbm.web.http.http_errors import Reason
 from sbm.web.http.origin import fault_of_host, fault_of_target
-from sbm.web.http.targets import plain_target
+from sbm.web.http.overload import CROWDED
+from sbm.web.http.targets import is_probe, plain_target
 
 # The methods that the old service accepts, too: no lower case.
 _METHOD = re.compile(rb"[A-Z0-9$_.-]{3,20} ")
@@ -27,10 +28,6 @@ _METHOD = re.compile(rb"[A-Z0-9$_.-]{3,20} ")
 UNREADABLE = "The request cannot be read."
 SLOW = "The request took too long to arrive."
 INCOMPLETE = "The request ended before it was complete."
-CROWDED = "Too many connections. Try again later."
-
-# What a load balancer asks: it must hear the truth while there are too many clients.
-PROBES = frozenset({b"/livez", b"/readyz"})
 
 
 @implementer(IHalfCloseableProtocol)
@@ -38,7 +35,8 @@ class BoundedChannel(HeldChannel):
     """An HTTP/1 connection with limits. It answers in JSON, even if the request is malformed.
 
     ``site`` is its BoundedSite. ``crowded`` says which limit of connections was reached before it;
-    empty: none was.
+    empty: none was. ``is_told_to_wait``: by Retry-After. It is read again after a second, unless it
+    is that of a trusted proxy.
     """
 
     site: Any
@@ -48,6 +46,7 @@ class BoundedChannel(HeldChannel):
     since = 0.0
     crowded = ""
     is_new = True
+    is_told_to_wait = False
 
     _networkProducer: Any
     _deadline: Any = None
@@ -57,7 +56,6 @@ class BoundedChannel(HeldChannel):
     _at_start = True
     _owes_continue = False
     _owes_turn = False
-    _is_secure = False
 
     @property
     def is_working(self) -> bool:
@@ -94,13 +92,8 @@ class BoundedChannel(HeldChannel):
         self.maxHeaders = self.limits.headers
         if hasattr(self.transport, "bufferSize"):
             self.transport.bufferSize = READ_BYTES
-        super().connectionMade()  # type: ignore[no-untyped-call]
-        self._is_secure = bool(super().isSecure())  # type: ignore[no-untyped-call]
+        super().connectionMade()
         self._enter(Phase.IDLE, self._header_seconds)
-
-    def isSecure(self) -> bool:
-        """Whether it is a TLS connection; asked several times for each request."""
-        return self._is_secure
 
     def connectionLost(self, reason: Any = None) -> None:
         self.is_lost = True
@@ -285,7 +278,8 @@ class BoundedChannel(HeldChannel):
         super().requestDone(request)  # type: ignore[no-untyped-call]
         if not self.persistent:
             return
-        if self._buffer:
+        self.is_told_to_wait = bool(self.host) and request.responseHeaders.hasHeader("retry-after")
+        if self._buffer or self.is_told_to_wait:
             self.hold("turn")
             if self.has_unsent:
                 self._enter(Phase.IDLE, self.limits.idle_seconds)
@@ -299,8 +293,13 @@ class BoundedChannel(HeldChannel):
 
     def _owe_turn(self) -> None:
         self._owes_turn = False
-        self._enter(Phase.HEADERS, self.limits.header_seconds)
-        self.site.reactor.callLater(0, self._take_turn)
+        limits = self.limits
+        if self._buffer:
+            self._enter(Phase.HEADERS, limits.header_seconds)
+        else:
+            self._enter(Phase.IDLE, limits.idle_seconds)
+        seconds = limits.later_seconds if self.is_told_to_wait else 0.0
+        self.site.reactor.callLater(seconds, self._take_turn)
 
     def resumeProducing(self) -> None:
         """The client has taken what was written: go on with what it has asked meanwhile."""
@@ -310,7 +309,7 @@ class BoundedChannel(HeldChannel):
 
     def _take_turn(self) -> None:
         if not self.is_lost:
-            self.paused = False
+            self.paused = self.is_told_to_wait = False
             self.release("turn")
             self.dataReceived(b"")
             self.end_if_over()
@@ -362,7 +361,7 @@ class BoundedChannel(HeldChannel):
 
     @property
     def _is_probe(self) -> bool:
-        return plain_target(*self.target).partition(b"?")[0].rstrip(b"/") in PROBES
+        return is_probe(plain_target(*self.target))
 
     @property
     def _target_being_read(self) -> bytes | None:

@@ -19,11 +19,17 @@ class Limits:
 
     ``connections``: how many at once, and ``of_address``: from one address. ``left``: how many more
     there may be if their clients are known. ``spare``: how many more there may be, which only
-    answer the probes, and tell all others to come again. Bytes: of the request line, of one header,
-    and of all headers. Seconds: from the first byte of a request to the end of its headers, also on
-    a spare connection; then to the end of its body; then to the end of the answer; between two
-    requests; the time in which a client must close, if its request was not read; and in which a new
-    connection is not closed for another.
+    answer the probes, and tell all others to come again. ``replaced``: how many connections of
+    others may be closed for those of one host in ``replace_seconds``.
+
+    Bytes: of the request line, of one header, and of all headers.
+
+    Seconds: from the first byte of a request to the end of its headers, also on a spare connection;
+    then to the end of its body; then to the end of the answer; between two requests; the time in
+    which a client must close, if its request was not read. A connection is not closed for another
+    in the first ``new_seconds`` of a phase, and that of a known client is not closed for that of a
+    stranger in the first ``known_seconds``. A client who was told to come again later is not read
+    for ``later_seconds``.
     """
 
     connections: int = 400
@@ -42,6 +48,10 @@ class Limits:
     idle_seconds: float = 75
     linger_seconds: float = 15
     new_seconds: float = 1
+    known_seconds: float = 10
+    later_seconds: float = 1
+    replaced: int = 10
+    replace_seconds: float = 5
 
 
 class Phase(IntEnum):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from attrs import define, field
 
 from sbm.web.http.connection_limits import Limits, Phase
+
+# For so long, it is not looked again which connections may be closed.
+FOUND_SECONDS = 0.02
 
 
 class Full(Exception):
@@ -24,12 +27,16 @@ class Crowded(Protocol):
     phase: Phase
     since: float
     is_new: bool
+    is_told_to_wait: bool
 
     @property
     def is_working(self) -> bool: ...
 
     @property
     def is_to_be_read(self) -> bool: ...
+
+    @property
+    def is_left(self) -> bool: ...
 
     def abandon(self, cause: str) -> None: ...
 
@@ -51,6 +58,9 @@ class Crowd:
     _of_address: dict[str, set[Crowded]] = field(factory=lambda: defaultdict(set), init=False)
 
     _found: dict[tuple[int, bool], list[Crowded]] = field(factory=dict, init=False)
+    # How many were closed for each host, since then.
+    _replaced: Counter[str] = field(factory=Counter, init=False)
+    _replaced_since: float = field(default=0.0, init=False)
 
     def __bool__(self) -> bool:
         return bool(self._usual or self._spare)
@@ -75,6 +85,10 @@ class Crowd:
         if crowded and not self._has_room(host, self._spare, limits.spare):
             raise Full(crowded)
         return crowded
+
+    def has_room_for_probe(self) -> bool:
+        """Whether there is room for a probe if all spare connections are busy."""
+        return len(self._spare) < 2 * self._limits.spare
 
     def add(self, one: Crowded) -> None:
         """Count a new connection."""
@@ -108,22 +122,34 @@ class Crowd:
             return True
         is_known = self._knows(host)
         may_close = self._may_close(counted, is_known=is_known)
-        while may_close:
+        while may_close and self._may_replace(host):
             one = may_close.pop()
             if one in counted and not (one.is_working and not one.is_to_be_read):
+                self._replaced[host] += 1
                 self.forget(one)
                 one.abandon("connections")
                 return True
         return False
 
+    def _may_replace(self, host: str) -> bool:
+        """Whether this host has closed few connections of others lately.
+
+        Whoever was closed comes again at once, perhaps, and would close another one.
+        """
+        now = self._reactor.seconds()
+        if now >= self._replaced_since + self._limits.replace_seconds:
+            self._replaced.clear()
+            self._replaced_since = now
+        return not host or self._replaced[host] < self._limits.replaced
+
     def _may_close(self, counted: set[Crowded], *, is_known: bool) -> list[Crowded]:
         """Those that make room, the first one last.
 
-        They are looked for once in a turn of the reactor: many may come in one.
+        They are looked for once in a while: hundreds may come in one turn of the reactor.
         """
         key = id(counted), is_known
         if not self._found:
-            self._reactor.callLater(0, self._found.clear)
+            self._reactor.callLater(FOUND_SECONDS, self._found.clear)
         if key not in self._found:
             resting = [one for one in counted if not self._is_kept(one, is_known=is_known)]
             unread = [
@@ -138,19 +164,24 @@ class Crowd:
         return self._found[key]
 
     def _is_kept(self, one: Crowded, *, is_known: bool) -> bool:
-        """Whether a connection is in use, or its first request may have come unread.
+        """Whether a connection is in use, or will perhaps be used at once.
 
-        Strangers never close a connection of the second kind of a client who is known.
+        A client whom we told to come again later does not use it now, nor does one who has gone.
         """
-        if one.is_working or not one.is_new:
+        if one.is_working or one.is_told_to_wait or one.is_left:
             return one.is_working
         age = float(self._reactor.seconds()) - one.since
-        return age < self._limits.new_seconds or (not is_known and self._knows(one.host))
+        if not is_known and self._knows(one.host):
+            return one.is_new or age < self._limits.known_seconds
+        return age < self._limits.new_seconds and one.phase is not Phase.CLOSING
 
-    def _rank(self, one: Crowded) -> tuple[bool, Phase, float]:
-        """The connection with the lowest one is closed first: that of a stranger, if there is one.
+    def _rank(self, one: Crowded) -> tuple[bool, bool, Phase, float]:
+        """The connection with the lowest one is closed first.
+
+        It is that of a client who was told to wait, or that of a stranger, if there is one.
 
         One that has sent nothing counts as one that sends.
         """
         is_new = one.phase is Phase.IDLE and one.is_new
-        return self._knows(one.host), Phase.HEADERS if is_new else one.phase, one.since
+        phase = Phase.HEADERS if is_new else one.phase
+        return not one.is_told_to_wait, self._knows(one.host), phase, one.since

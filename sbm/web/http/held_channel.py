@@ -25,6 +25,7 @@ class HeldChannel(HTTPChannel):
 
     _networkProducer: Any
     _unread = b""
+    _is_secure = False
     _holders: set[object]
 
     def __init__(self) -> None:
@@ -40,6 +41,14 @@ class HeldChannel(HTTPChannel):
     def has_unsent(self) -> bool:
         """Whether the client has not yet taken what was written."""
         return bool(self._waitingForTransport)
+
+    def connectionMade(self) -> None:
+        super().connectionMade()  # type: ignore[no-untyped-call]
+        self._is_secure = bool(super().isSecure())  # type: ignore[no-untyped-call]
+
+    def isSecure(self) -> bool:
+        """Whether it is a TLS connection; asked several times for each request."""
+        return self._is_secure
 
     def connectionLost(self, reason: Any = None) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from io import BytesIO
 from ipaddress import IPv6Network
 from tempfile import SpooledTemporaryFile
@@ -13,16 +14,14 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.web.server import Request, Site
 
-from sbm.model.author import new_request_id
-from sbm.runtime.listening import BriefProtocol
-from sbm.web.http.answer_headers import refusal
 from sbm.web.http.authors import REQUEST_ID_HEADER, request_id_of
 from sbm.web.http.body_limits import USUAL_BYTES, BodyLimits, check_chunks
-from sbm.web.http.channel import CROWDED, BoundedChannel
+from sbm.web.http.channel import BoundedChannel
 from sbm.web.http.connection_limits import Limits, Phase
 from sbm.web.http.crowd import Crowd, Full
 from sbm.web.http.http_errors import NotStored, Reason
 from sbm.web.http.origin import Proxies, parsed_address
+from sbm.web.http.overload import Overloaded
 from sbm.web.http.reading_lanes import ReadingLanes
 from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.targets import plain_target
@@ -197,21 +196,28 @@ class BoundedSite(Site):
         try:
             crowded = self._crowd.make_room(host, address)
         except Full as full:
-            overloaded = Overloaded()
-            reason = Reason(kind=str(full))
-            self.refusals.refused(None, 503, reason, request_id=overloaded.request_id)
-            return overloaded
+            return Overloaded(self, addr, str(full))
+        return self._admit(addr, host, address, crowded)
+
+    def admit_probe(self, addr: Any, crowded: str) -> BoundedChannel | None:
+        """A channel of a probe for which all spare ones are busy; None if that is so of its own."""
+        if not self._crowd.has_room_for_probe():
+            return None
+        host = self._client(addr)
+        return self._admit(addr, host, _counted(host), crowded)
+
+    def _admit(self, addr: Any, host: str, address: str, crowded: str) -> BoundedChannel:
         channel: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
         channel.limits = self.limits
         channel.since = self.reactor.seconds()
         channel.crowded, channel.address, channel.host = crowded, address, host
         self._crowd.add(channel)
-        return channel
+        return channel  # type: ignore[no-any-return]
 
     def _client(self, addr: Any) -> str:
         """The address of a client; empty for a proxy, and for a Unix socket."""
         host = str(getattr(addr, "host", "") or "")
-        return "" if self.proxies.trusts(host) else str(parsed_address(host) or "")
+        return "" if self.proxies.trusts(host) else _written(host)
 
     def forget(self, channel: BoundedChannel) -> None:
         """Remove a closed channel."""
@@ -255,6 +261,13 @@ class BoundedSite(Site):
         """Write no access log."""
 
 
+@lru_cache(maxsize=4096)
+def _written(host: str) -> str:
+    """The usual spelling of an address; empty if it is none."""
+    return str(parsed_address(host) or "")
+
+
+@lru_cache(maxsize=4096)
 def _counted(address: str) -> str:
     """What counts as the address: whoever has one of IPv6 has a whole network of them."""
     if ":" not in address:
@@ -271,15 +284,3 @@ class RequestDrain(Service):
     def stopService(self) -> Deferred[None]:
         Service.stopService(self)
         return self._site.emptied()
-
-
-class Overloaded(BriefProtocol):
-    """Answers that there are too many connections, and closes."""
-
-    def __init__(self) -> None:
-        self.request_id = new_request_id()
-
-    def connectionMade(self) -> None:
-        assert self.transport is not None
-        self.transport.write(refusal(503, CROWDED, request_id=self.request_id))
-        self.transport.loseConnection()

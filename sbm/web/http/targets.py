@@ -11,6 +11,9 @@ from attrs import field, frozen
 # A path that never exists.
 MISSING_PATH = b"/-"
 
+# What a load balancer asks: it must hear the truth while there are too many clients.
+_PROBE = re.compile(rb"/(livez|readyz)/*(\?.*)?")
+
 _ORIGIN = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 # Stand for an unknown path, and for a request line without a readable path.
@@ -30,6 +33,11 @@ def plain_target(command: bytes, path: bytes) -> bytes:
     if target == b"*" and command != b"OPTIONS":
         return MISSING_PATH
     return target or b"/"
+
+
+def is_probe(target: bytes) -> bool:
+    """Whether a path, perhaps with a query, is that of a probe."""
+    return _PROBE.fullmatch(target) is not None
 
 
 @frozen

@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 
 from sbm.web.http.body_limits import USUAL_BYTES
-from sbm.web.http.request import Overloaded
+from sbm.web.http.overload import Overloaded
 from tests.web.conftest import Api
 from tests.web.http.test_channel import GET, POST, Echo, SiteUnderTest, Transport
 from tests.web.sockets import asked, head
@@ -191,6 +191,6 @@ def test_a_slow_request_is_answered_like_all() -> None:
 
 def test_one_connection_too_many_is_answered_like_all() -> None:
     transport = Transport()  # type: ignore[no-untyped-call]
-    Overloaded().makeConnection(transport)  # type: ignore[no-untyped-call]
+    Overloaded(SiteUnderTest().site, None, "connections").makeConnection(transport)
     assert transport.value().startswith(b"HTTP/1.1 503 ")
     assert_protected(transport.value())

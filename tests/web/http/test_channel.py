@@ -50,6 +50,9 @@ class Echo(Resource):
     def render(self, request: Any) -> Any:
         self.requests.append(request)
         self.takes()
+        if request.path == b"/later":
+            request.setResponseCode(503)
+            request.setHeader("Retry-After", "1")
         return NOT_DONE_YET if self.holds else b"%d" % len(request.content.read())
 
 
@@ -350,8 +353,45 @@ def test_a_client_that_does_not_read_makes_room(house: SiteUnderTest) -> None:
     for client in working:
         house.say(client, GET)
     house.echo.requests[0].write(b"begun")
+    house.clock.advance(1)
     house.client()
     assert [client.aborted for client in working] == [True, False]
+
+
+# Those who are told to come again later
+
+
+LATER = b"GET /later HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(("host", "seconds"), [(STRANGER, 1.0), ("", 0.0)])
+def test_who_is_told_to_wait_is_not_read_for_a_second(
+    house: SiteUnderTest, host: str, seconds: float, at_once: bool
+) -> None:
+    """Behind a trusted proxy, somebody else may be next."""
+    client = house.client(host)
+    house.say(client, LATER + GET if at_once else LATER)
+    house.next_turn()
+    if seconds:
+        assert client.producerState == "paused"
+        house.clock.advance(seconds - 0.1)
+        assert client.producerState == "paused"
+        house.clock.advance(0.1)
+    assert client.producerState == "producing"
+    if not at_once:
+        house.say(client, GET)
+    assert client.value().count(b" 200 ") == 1
+
+
+def test_who_is_told_to_wait_makes_room_first(house: SiteUnderTest) -> None:
+    patient = house.client(FRIEND)
+    house.say(patient, GET)
+    house.clock.advance(60)
+    told_to_wait = house.client(FRIEND)
+    house.say(told_to_wait, LATER)
+    house.client(STRANGER)
+    assert [patient.aborted, told_to_wait.aborted] == [False, True]
 
 
 # Turns
@@ -453,8 +493,61 @@ def test_a_known_client_that_rests_makes_room_after_strangers(house: SiteUnderTe
     house.clock.advance(1)
     stranger = house.client(STRANGER)
     house.say(stranger, POST)
+    house.clock.advance(1)
     house.client(STRANGER)
     assert (friend.aborted, stranger.aborted) == (False, True)
+
+
+@pytest.mark.parametrize(("rests", "is_closed"), [(9, False), (10, True)])
+def test_a_known_client_keeps_a_connection_that_it_uses(
+    house: SiteUnderTest, rests: int, is_closed: bool
+) -> None:
+    """Strangers close it only if it has rested for ten seconds."""
+    house.echo.holds = True
+    worker = house.client(STRANGER)
+    house.say(worker, GET)
+    house.echo.holds = False
+    friend = house.client(FRIEND)
+    house.say(friend, GET)
+    house.clock.advance(rests)
+    house.client(STRANGER)
+    assert friend.aborted is is_closed
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds", "is_closed"),
+    [(GET, 0.9, False), (GET, 1, True), (POST, 0.9, False), (POST, 1, True), (b"?\r\n", 0, True)],
+)
+def test_nobody_is_closed_within_the_first_second(
+    house: SiteUnderTest, said: bytes, seconds: float, is_closed: bool
+) -> None:
+    """It is that of each phase, but a client whose request was refused has it no more."""
+    one, _ = (house.client(STRANGER) for _ in range(2))
+    house.clock.advance(5)
+    house.say(one, said)
+    house.echo.holds = True
+    house.say(house.client(STRANGER), GET)  # closes the other one, which has said nothing
+    house.clock.advance(seconds)
+    house.client(FRIEND)
+    assert one.aborted is is_closed
+
+
+def test_a_client_closes_few_connections_of_others(house: SiteUnderTest) -> None:
+    """Ten in five seconds: those who were closed come again at once, perhaps."""
+    came = [house.client(STRANGER) for _ in range(2)]
+    answered = []
+    for _ in range(14):
+        house.clock.advance(0.02)
+        for one in came:
+            one.protocol.since = -1000.0
+        came.append(house.client(STRANGER))
+        answered.append(b" 503 " in came[-1].value())
+    assert sum(one.aborted for one in came) == 10
+    house.clock.advance(5)
+    for one in came:
+        one.protocol.since = -1000.0
+    house.client(STRANGER)
+    assert sum(one.aborted for one in came) == 11
 
 
 def test_when_the_site_stops_idle_connections_are_closed_and_others_answered(

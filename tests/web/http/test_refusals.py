@@ -282,7 +282,7 @@ async def test_a_body_that_is_announced_as_too_large_is_counted_once(seen: Seen)
 @ensureDeferred
 async def test_connections_over_the_limit_are_counted(database_uri: str, tmp_path: Path) -> None:
     telemetry = Telemetry()
-    limits = Limits(connections=1)
+    limits = Limits(connections=1, new_seconds=0)
     async with served(database_uri, tmp_path, telemetry=telemetry, limits=limits) as api:
         seen = Seen(api, telemetry)
         start = head(api, "POST /api/v1/schedule/", JSON, "Content-Length: 9")
