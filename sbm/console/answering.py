@@ -21,6 +21,7 @@ from sbm.console.texts import preferred, translations
 from sbm.console.visit import View, Visit, go_to
 from sbm.model.user import NOBODY, User
 from sbm.operations.refusals import OperationRefused
+from sbm.runtime.fair_turns import FairTurns
 from sbm.store import console_sessions
 from sbm.store.console_sessions import ConsoleSession
 from sbm.store.postgres.database import Database
@@ -68,6 +69,10 @@ class Pages:
         default=Factory(
             lambda self: ReadingTurns(most=max(1, self.database.size // 2)), takes_self=True
         )
+    )
+    _writing: FairTurns = field(
+        default=Factory(lambda self: FairTurns(reactor=self.database.reactor), takes_self=True),
+        init=False,
     )
 
     async def answer(
@@ -245,6 +250,10 @@ class Pages:
             return b""
         body = view.raw
         if body is None:
+            # A page takes two milliseconds, and many may be read at the same time.
+            await self._writing.turn(
+                self.proxies.address(request) if visit is None else visit.session.id
+            )
             body = self._page(request, view, language, visit).encode("utf-8")
             request.setHeader(b"Content-Type", b"text/html; charset=utf-8")
         if "Vary" not in view.headers:

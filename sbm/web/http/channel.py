@@ -184,9 +184,7 @@ class BoundedChannel(HeldChannel):
     # Reading a request
 
     def dataReceived(self, data: bytes) -> None:
-        if self.is_deaf:
-            return
-        if self.phase is Phase.IDLE and data:
+        if self.phase is Phase.IDLE and data and not self.is_deaf:
             self.is_new = False
             self._enter(Phase.HEADERS, self._header_seconds)
         super().dataReceived(data)
@@ -370,7 +368,7 @@ class BoundedChannel(HeldChannel):
         return None if path is None else plain_target(self._command, path)
 
     def _stop_reading(self) -> None:
-        self.is_deaf = True
+        self.become_deaf()
         if hasattr(self.transport, "bufferSize"):
             self.transport.bufferSize = DROPPED_BYTES
         self._holders.clear()

@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from attrs import define, field
 from twisted.web.http import HTTPChannel
 
 # Holds a connection back until it is its turn.
 _TURN = "turn to be read"
+
+
+# What is only dropped is read in pieces of 64 KiB, each of which takes 60 µs. All connections
+# together read one of them in each such time.
+DROP_SECONDS = 0.001
+
+
+@define(eq=False, kw_only=True)
+class Dropping:
+    """The connections of which all that comes is dropped: the more there are, the slower it is.
+
+    ``reactor`` is its clock.
+    """
+
+    _reactor: Any
+    _all: set[HeldChannel] = field(factory=set, init=False)
+
+    def begin(self, one: HeldChannel) -> None:
+        """Count one more."""
+        self._all.add(one)
+
+    def end(self, one: HeldChannel) -> None:
+        """Do not count it any more."""
+        self._all.discard(one)
+
+    def dropped(self, go_on: Callable[[], None]) -> None:
+        """A piece was dropped: go on when it is time for the next one."""
+        self._reactor.callLater(DROP_SECONDS * len(self._all), go_on)
 
 
 class HeldChannel(HTTPChannel):
@@ -52,15 +82,20 @@ class HeldChannel(HTTPChannel):
 
     def connectionLost(self, reason: Any = None) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        self.site.dropping.end(self)
         # A decoder refers to its connection. In a flood, such garbage would fill the memory.
         self._transferDecoder = None
 
     def dataReceived(self, data: bytes) -> None:
-        """Read what has come, when it is the turn of this client."""
+        """Read what has come, when it is the turn of this client; if it is deaf, drop it."""
+        if self.is_deaf:
+            self._networkProducer.pauseProducing()
+            self.site.dropping.dropped(self._go_on_dropping)
+            return
         self._unread += data
         if self.waits_for_turn:
             return
-        if not self.site.lanes.of(self.host).read(self.address or self, self._read):
+        if not self.site.lanes.of(self.host).do(self.address or self, self._read):
             self.hold(_TURN)
 
     def _read(self) -> None:
@@ -71,6 +106,15 @@ class HeldChannel(HTTPChannel):
         if self.waits_for_turn:
             self.release(_TURN)
             self.end_if_over()
+
+    def _go_on_dropping(self) -> None:
+        if not self.is_lost:
+            self._networkProducer.resumeProducing()
+
+    def become_deaf(self) -> None:
+        """Drop all that comes from now on."""
+        self.is_deaf = True
+        self.site.dropping.begin(self)
 
     def end_if_over(self) -> None:
         """Close the connection of a client that sends no more, unless a request is in progress."""

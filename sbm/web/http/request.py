@@ -19,6 +19,7 @@ from sbm.web.http.body_limits import USUAL_BYTES, BodyLimits, check_chunks
 from sbm.web.http.channel import BoundedChannel
 from sbm.web.http.connection_limits import Limits, Phase
 from sbm.web.http.crowd import Crowd, Full
+from sbm.web.http.held_channel import Dropping
 from sbm.web.http.http_errors import NotStored, Reason
 from sbm.web.http.origin import Proxies, parsed_address
 from sbm.web.http.overload import Overloaded
@@ -183,6 +184,7 @@ class BoundedSite(Site):
         self.body_limits = body_limits or BodyLimits()
         self.proxies = proxies or Proxies()
         self.lanes = ReadingLanes(reactor=reactor, knows=knows)
+        self.dropping = Dropping(reactor=reactor)
         self._crowd = Crowd(reactor=reactor, limits=self.limits, knows=self.lanes.knows)
         self._empty: Deferred[None] = succeed(None)
 

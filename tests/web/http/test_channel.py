@@ -17,9 +17,9 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from sbm.runtime.fair_turns import TURN_SECONDS
 from sbm.web.http.connection_limits import Limits
 from sbm.web.http.origin import Proxies
-from sbm.web.http.reading_lanes import TURN_SECONDS
 from sbm.web.http.request import BoundedSite
 
 LIMITS = Limits(
