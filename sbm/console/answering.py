@@ -70,6 +70,12 @@ class Pages:
             lambda self: ReadingTurns(most=max(1, self.database.size // 2)), takes_self=True
         )
     )
+    _finding: ReadingTurns = field(
+        default=Factory(
+            lambda self: ReadingTurns(most=max(1, self.database.size // 2)), takes_self=True
+        ),
+        init=False,
+    )
     _writing: FairTurns = field(
         default=Factory(lambda self: FairTurns(reactor=self.database.reactor), takes_self=True),
         init=False,
@@ -126,7 +132,9 @@ class Pages:
         secret = cookies.session_of(request, origin)
         if not secret or not cookies.is_private(origin):
             return None
-        found = await self.database.read(console_sessions.find, secret=secret)
+        found = await self._finding.read(
+            secret, lambda: self.database.read(console_sessions.find, secret=secret)
+        )
         if found is not None and found.is_use_noted_long_ago and _is_of_a_person(request):
             await self.database.transact(console_sessions.note_use, session_id=found.id)
         return found

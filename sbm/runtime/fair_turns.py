@@ -30,7 +30,7 @@ class FairTurns:
     def do(self, client: Hashable, work: Callable[[], None]) -> bool:
         """Work now, if there is time; otherwise at its turn. Returns whether it was now."""
         if self._waiting or self._spent >= TURN_SECONDS:
-            self._waiting.setdefault(client, deque()).append(work)
+            self._wait(client, work)
             return False
         if not self._is_in_turn:
             self._begin_turn()
@@ -38,10 +38,18 @@ class FairTurns:
         return True
 
     async def turn(self, client: Hashable) -> None:
-        """Wait until it is the turn of this client: what the caller does then is its work."""
+        """Wait until it is the turn of this client: what the caller does then is its work.
+
+        This is never now, because nobody would see how long that work takes.
+        """
         begun: Deferred[None] = Deferred()
-        self.do(client, lambda: begun.callback(None))
+        self._wait(client, lambda: begun.callback(None))
+        if not self._is_in_turn:
+            self._begin_turn()
         await begun
+
+    def _wait(self, client: Hashable, work: Callable[[], None]) -> None:
+        self._waiting.setdefault(client, deque()).append(work)
 
     def _begin_turn(self) -> None:
         self._is_in_turn = True

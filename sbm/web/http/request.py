@@ -22,7 +22,7 @@ from sbm.web.http.crowd import Crowd, Full
 from sbm.web.http.held_channel import Dropping
 from sbm.web.http.http_errors import NotStored, Reason
 from sbm.web.http.origin import Proxies, parsed_address
-from sbm.web.http.overload import Overloaded
+from sbm.web.http.overload import LateRefusals, Overloaded
 from sbm.web.http.reading_lanes import ReadingLanes
 from sbm.web.http.refused_requests import Refusals
 from sbm.web.http.targets import plain_target
@@ -185,6 +185,7 @@ class BoundedSite(Site):
         self.proxies = proxies or Proxies()
         self.lanes = ReadingLanes(reactor=reactor, knows=knows)
         self.dropping = Dropping(reactor=reactor)
+        self.late_refusals = LateRefusals(reactor=reactor)
         self._crowd = Crowd(reactor=reactor, limits=self.limits, knows=self.lanes.knows)
         self._empty: Deferred[None] = succeed(None)
 
@@ -240,6 +241,7 @@ class BoundedSite(Site):
 
     def stopFactory(self) -> None:
         super().stopFactory()
+        self.late_refusals.refuse_all()
         self.refusals.flush()
         for channel in self._crowd.all:
             channel.retire()

@@ -19,6 +19,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from sbm.runtime.fair_turns import TURN_SECONDS
 from sbm.web.http.connection_limits import Limits
+from sbm.web.http.held_channel import DROP_SECONDS
 from sbm.web.http.origin import Proxies
 from sbm.web.http.request import BoundedSite
 
@@ -714,6 +715,29 @@ def test_a_client_that_sends_no_more_makes_room_where_there_are_too_many(
 
 
 # The rhythm of reading
+
+
+@pytest.mark.parametrize("others", [0, 4])
+def test_the_more_send_on_after_a_refusal_the_slower_they_are_read(others: int) -> None:
+    site = SiteUnderTest(evolve(LIMITS, connections=9))
+    clients = [site.client() for _ in range(1 + others)]
+    for client in clients:
+        site.say(client, b"NONSENSE\r\n")
+    one = clients[0]
+    site.say(one, b"more")
+    assert one.producerState == "paused"
+    site.clock.advance((1 + others) * DROP_SECONDS - 0.0001)
+    assert one.producerState == "paused"
+    site.clock.advance(0.0001)
+    assert one.producerState == "producing"
+    for client in clients[1:]:
+        client.hang_up()
+    site.say(one, b"more")
+    site.clock.advance(DROP_SECONDS)
+    assert one.producerState == "producing"
+    site.say(one, b"more")
+    one.hang_up()
+    site.clock.advance(DROP_SECONDS)
 
 
 def test_what_holds_a_connection_back_is_not_undone_by_its_sending(house: SiteUnderTest) -> None:

@@ -9,6 +9,7 @@ from attrs import evolve
 from twisted.internet.address import IPv4Address
 
 from sbm.runtime.listening import BriefTransport
+from sbm.web.http.overload import LATE_SECONDS, MOST_LATE
 from tests.web.http.test_channel import GET, LIMITS, STRANGER, SiteUnderTest, Transport
 
 FULL = evolve(LIMITS, connections=1, spare=1)
@@ -43,6 +44,10 @@ def full_house() -> SiteUnderTest:
     return house
 
 
+def wait(house: SiteUnderTest) -> None:
+    house.clock.advance(LATE_SECONDS)
+
+
 def come(house: SiteUnderTest, came: bytes) -> Peeked:
     transport = Peeked(came)
     house.site.buildProtocol(IPv4Address("TCP", STRANGER, 1)).makeConnection(transport)
@@ -69,8 +74,12 @@ def test_a_probe_is_let_in_all_the_same(line: bytes) -> None:
     "came",
     [b"", b"G", b"GET / HTTP/1.1", b"POST /livez HTTP/1.1", b"GET /livezz HTTP/1.1", b"\xff"],
 )
-def test_others_are_told_so(came: bytes) -> None:
-    told = come(full_house(), came)
+def test_others_are_told_so_a_second_later(came: bytes) -> None:
+    house = full_house()
+    told = come(house, came)
+    house.clock.advance(LATE_SECONDS - 0.1)
+    assert (told.said, told.is_closed) == (b"", False)
+    house.clock.advance(0.1)
     assert told.said.startswith(b"HTTP/1.1 503 ")
     assert told.is_closed
     assert told.channel is None
@@ -79,4 +88,40 @@ def test_others_are_told_so(came: bytes) -> None:
 def test_there_is_an_end_to_the_room_for_probes() -> None:
     house = full_house()
     probes = [come(house, b"GET /livez HTTP/1.1") for _ in range(3)]
+    wait(house)
     assert [one.is_closed for one in probes] == [False, True, True]
+
+
+def test_a_probe_whose_first_line_comes_late_is_let_in_then() -> None:
+    house = full_house()
+    came = come(house, b"")
+    came.came = b"GET /livez HTTP/1.1"
+    wait(house)
+    assert (came.said, came.is_closed) == (b"", False)
+    assert came.channel is not None
+
+
+def test_if_many_wait_for_their_refusal_others_have_theirs_at_once() -> None:
+    house = full_house()
+    came = [come(house, GET) for _ in range(MOST_LATE + 2)]
+    assert [one.is_closed for one in came] == [False] * MOST_LATE + [True] * 2
+    wait(house)
+    assert all(one.said.startswith(b"HTTP/1.1 503 ") for one in came)
+    assert not come(house, GET).is_closed
+
+
+def test_each_waits_for_a_second() -> None:
+    house = full_house()
+    first = come(house, GET)
+    house.clock.advance(0.5)
+    second = come(house, GET)
+    for expected in ([False, False], [True, False], [True, True]):
+        assert [first.is_closed, second.is_closed] == expected
+        house.clock.advance(0.5)
+
+
+def test_when_the_site_stops_nobody_waits_for_a_refusal() -> None:
+    house = full_house()
+    came = come(house, GET)
+    house.site.stopFactory()
+    assert came.said.startswith(b"HTTP/1.1 503 ")
