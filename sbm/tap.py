@@ -18,6 +18,7 @@ from twisted.python import usage
 
 from sbm.daemon import assemble
 from sbm.model.role import ROLES, Role
+from sbm.runtime.open_files import allow_open_files
 from sbm.runtime.services import Sequential
 from sbm.runtime.signals import ENDING, Signals
 from sbm.settings.config import Config
@@ -122,6 +123,7 @@ def makeService(options: Options) -> IService:
     for warning in config.warnings:
         _log.warn("{warning}", warning=warning)
     _log.info("sbm {version}", version=version("sbm"))
+    allow_open_files()
     daemon = assemble(
         config, reactor, listen=options.listen or [DEFAULT_LISTEN], role=options["role"]
     )
