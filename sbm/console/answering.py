@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from attrs import Factory, evolve, field, frozen
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.web.server import Request
 
 from sbm.console import cookies, forms
@@ -22,6 +22,7 @@ from sbm.console.visit import View, Visit, go_to
 from sbm.model.user import NOBODY, User
 from sbm.operations.refusals import OperationRefused
 from sbm.runtime.fair_turns import FairTurns
+from sbm.runtime.places import Places
 from sbm.store import console_sessions
 from sbm.store.console_sessions import ConsoleSession
 from sbm.store.postgres.database import Database
@@ -70,10 +71,9 @@ class Pages:
             lambda self: ReadingTurns(most=max(1, self.database.size // 2)), takes_self=True
         )
     )
-    _finding: ReadingTurns = field(
-        default=Factory(
-            lambda self: ReadingTurns(most=max(1, self.database.size // 2)), takes_self=True
-        ),
+    # So that all who claim to have a session leave some connections to others.
+    _lookups: Places = field(
+        default=Factory(lambda self: Places(max(1, self.database.size // 2)), takes_self=True),
         init=False,
     )
     _writing: FairTurns = field(
@@ -132,8 +132,8 @@ class Pages:
         secret = cookies.session_of(request, origin)
         if not secret or not cookies.is_private(origin):
             return None
-        found = await self._finding.read(
-            secret, lambda: self.database.read(console_sessions.find, secret=secret)
+        found: ConsoleSession | None = await self._lookups.run(
+            lambda: Deferred.fromCoroutine(self.database.read(console_sessions.find, secret=secret))
         )
         if found is not None and found.is_use_noted_long_ago and _is_of_a_person(request):
             await self.database.transact(console_sessions.note_use, session_id=found.id)

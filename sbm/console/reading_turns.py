@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from attrs import define, field
@@ -29,7 +29,7 @@ class ReadingTurns:
     def _make_lane(self) -> ListLane:
         return ListLane(most=self._most)
 
-    async def read(self, session: Hashable, work: Callable[[], Awaitable[Result]]) -> Result:
+    async def read(self, session_id: int, work: Callable[[], Awaitable[Result]]) -> Result:
         """Read when it is the turn of this session; raises Busy if many wait."""
         has_begun = False
 
@@ -38,7 +38,7 @@ class ReadingTurns:
             has_begun = True
             return await work()
 
-        working = Deferred.fromCoroutine(self._lane.run(session, begin))
+        working = Deferred.fromCoroutine(self._lane.run(session_id, begin))
         try:
             return await shielded(working)
         except CancelledError:

@@ -40,7 +40,7 @@ class FairTurns:
     async def turn(self, client: Hashable) -> None:
         """Wait until it is the turn of this client: what the caller does then is its work.
 
-        This is never now, because nobody would see how long that work takes.
+        It is never this turn of the reactor, so that the time of that work is measured.
         """
         begun: Deferred[None] = Deferred()
         self._wait(client, lambda: begun.callback(None))

@@ -24,6 +24,7 @@ BACKLOG = 4096
 REFUSED_IN_TURN = 180
 # An answer is chosen by so many bytes of a request.
 PEEKED_BYTES = 64
+DROPPED_BYTES = 2**16
 # The kinds of endpoints that have such a setting.
 _WITH_BACKLOG = frozenset({"tcp", "tcp6", "ssl", "unix"})
 
@@ -119,7 +120,13 @@ class BriefTransport:
             self._socket.send(data, socket.MSG_DONTWAIT)
 
     def loseConnection(self) -> None:
-        """Close the socket; the system sends what was written."""
+        """Close the socket; the system sends what was written.
+
+        If something were left unread, the system would reset the connection, and the client might
+        not see what was written. So some of it is read.
+        """
+        with suppress(OSError):
+            self._socket.recv(DROPPED_BYTES, socket.MSG_DONTWAIT)
         self._socket.close()
 
 

@@ -22,6 +22,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactor
+from twisted.internet.threads import deferToThread
 
 from sbm.runtime.listening import (
     BACKLOG,
@@ -246,11 +247,12 @@ class Forwarding(BriefProtocol):
 @ensureDeferred
 async def test_only_so_many_are_refused_in_one_turn(tmp_path: Path) -> None:
     """Twisted accepts twenty more in each turn as long as others wait."""
-    count = REFUSED_IN_TURN + 200
+    count = 3 * REFUSED_IN_TURN + 100
     greeting = Greeting(BriefGreeter)
     port: Any = Port(reactor=reactor, description=f"unix:{at(tmp_path)}", factory=greeting)
     port.startService()
     in_turns: list[int] = []
+    port._port.numberAccepts = REFUSED_IN_TURN
     clients = [socket.socket(socket.AF_UNIX) for _ in range(count)]
     for one in clients:
         one.connect(at(tmp_path))
@@ -262,3 +264,22 @@ async def test_only_so_many_are_refused_in_one_turn(tmp_path: Path) -> None:
     for one in clients:
         one.close()
     await port.stopService()
+
+
+@ensureDeferred
+async def test_who_has_said_something_is_not_reset(tmp_path: Path) -> None:
+    """Of an unread request, the system would make a reset."""
+    port: Any = Port(
+        reactor=reactor, description="tcp:0:interface=127.0.0.1", factory=Greeting(BriefGreeter)
+    )
+    port.startService()
+    client = socket.create_connection(port._port.socket.getsockname())
+    client.sendall(b"good morning" * 1000)
+    heard = await deferToThread(read_all, client)
+    assert heard == b"hello"
+    await port.stopService()
+
+
+def read_all(client: socket.socket) -> bytes:
+    with client:
+        return b"".join(iter(lambda: client.recv(100), b""))

@@ -131,8 +131,9 @@ def _form(raw: bytes, charset: str) -> dict[str, str]:
 def _multipart(raw: bytes, boundary: str, charset: str) -> dict[str, str | UploadedFile]:
     if not boundary:
         return {}  # without a boundary, there are no fields; the old service accepts this, too
-    # The parser would read as many as it may have before it refuses.
-    if raw.count(b"\n--" + boundary.encode()) > MAX_FORM_PARTS:
+    # The parser would read as many as it may have before it refuses. The end of the form
+    # is one more.
+    if raw.count(b"\n--" + boundary.encode()) > MAX_FORM_PARTS + 1:
         raise _too_many(f"A multipart form must not have more than {MAX_FORM_PARTS} parts.")
     try:
         parts = MultipartParser(

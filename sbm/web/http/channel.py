@@ -368,7 +368,7 @@ class BoundedChannel(HeldChannel):
         return None if path is None else plain_target(self._command, path)
 
     def _stop_reading(self) -> None:
-        self.become_deaf()
+        self.is_deaf = True
         if hasattr(self.transport, "bufferSize"):
             self.transport.bufferSize = DROPPED_BYTES
         self._holders.clear()

@@ -20,7 +20,7 @@ class Limits:
     ``connections``: how many at once, and ``of_address``: from one address. ``left``: how many more
     there may be if their clients are known. ``spare``: how many more there may be, which only
     answer the probes, and tell all others to come again. ``replaced``: how many connections of
-    others may be closed for those of one host in ``replace_seconds``.
+    others may be closed for those of one address in ``replace_seconds``.
 
     Bytes: of the request line, of one header, and of all headers.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -57,8 +57,8 @@ class Crowd:
     _spare: set[Crowded] = field(factory=set, init=False)
     _of_address: dict[str, set[Crowded]] = field(factory=lambda: defaultdict(set), init=False)
 
-    _found: dict[tuple[int, bool], list[Crowded]] = field(factory=dict, init=False)
-    # How many were closed for each host, since then.
+    _found: dict[tuple[str, bool], list[Crowded]] = field(factory=dict, init=False)
+    # How many were closed for each address, since then.
     _replaced: Counter[str] = field(factory=Counter, init=False)
     _replaced_since: float = field(default=0.0, init=False)
 
@@ -77,14 +77,18 @@ class Crowd:
         """
         limits = self._limits
         crowded = ""
-        own = self._of_address.get(address, set()) if address else set()
-        if not self._has_room(host, own, limits.of_address):
+        if not self._has_room(host, address, address, self._own(address), limits.of_address):
             crowded = "connections-of-address"
-        elif not self._has_room(host, self._usual, self._most(host)):
+        elif not self._has_room(host, address, "usual", self._usual, self._most(host)):
             crowded = "connections"
-        if crowded and not self._has_room(host, self._spare, limits.spare):
+        if crowded and not self._has_room(host, address, "spare", self._spare, limits.spare):
             raise Full(crowded)
         return crowded
+
+    def has_place(self, host: str, address: str) -> bool:
+        """Whether there is room for one more that closes none and is no spare one."""
+        own = self._own(address)
+        return len(own) < self._limits.of_address and len(self._usual) < self._most(host)
 
     def has_room_for_probe(self) -> bool:
         """Whether there is room for a probe if all spare connections are busy."""
@@ -113,26 +117,32 @@ class Crowd:
         limits = self._limits
         return limits.connections + (limits.left if self._knows(host) else 0)
 
-    def _has_room(self, host: str, counted: set[Crowded], most: int) -> bool:
+    def _own(self, address: str) -> Set[Crowded]:
+        return self._of_address.get(address, frozenset()) if address else frozenset()
+
+    def _has_room(
+        self, host: str, address: str, name: str, counted: Set[Crowded], most: int
+    ) -> bool:
         """Whether one more of these may come from a host; if need be, one of them is closed.
 
-        A stranger whose request was not read yet makes room for a client who is known.
+        ``name`` is what these are called. A stranger whose request was not read yet makes room for
+        a client who is known.
         """
         if len(counted) < most:
             return True
         is_known = self._knows(host)
-        may_close = self._may_close(counted, is_known=is_known)
-        while may_close and self._may_replace(host):
+        may_close = self._may_close(name, counted, is_known=is_known)
+        while may_close and self._may_replace(address):
             one = may_close.pop()
-            if one in counted and not (one.is_working and not one.is_to_be_read):
-                self._replaced[host] += 1
+            if one in counted and self._makes_room(one, is_known=is_known):
+                self._replaced[address] += 1
                 self.forget(one)
                 one.abandon("connections")
                 return True
         return False
 
-    def _may_replace(self, host: str) -> bool:
-        """Whether this host has closed few connections of others lately.
+    def _may_replace(self, address: str) -> bool:
+        """Whether few connections of others were closed for this address lately.
 
         Whoever was closed comes again at once, perhaps, and would close another one.
         """
@@ -140,28 +150,29 @@ class Crowd:
         if now >= self._replaced_since + self._limits.replace_seconds:
             self._replaced.clear()
             self._replaced_since = now
-        return not host or self._replaced[host] < self._limits.replaced
+        return not address or self._replaced[address] < self._limits.replaced
 
-    def _may_close(self, counted: set[Crowded], *, is_known: bool) -> list[Crowded]:
+    def _may_close(self, name: str, counted: Set[Crowded], *, is_known: bool) -> list[Crowded]:
         """Those that make room, the first one last.
 
         They are looked for once in a while: hundreds may come in one turn of the reactor.
         """
-        key = id(counted), is_known
+        key = name, is_known
         if not self._found:
             self._reactor.callLater(FOUND_SECONDS, self._found.clear)
         if key not in self._found:
-            resting = [one for one in counted if not self._is_kept(one, is_known=is_known)]
-            unread = [
-                one
-                for one in counted
-                if is_known and one.is_to_be_read and not self._knows(one.host)
-            ]
-            self._found[key] = [
-                *sorted(unread, key=self._rank, reverse=True),
-                *sorted(resting, key=self._rank, reverse=True),
-            ]
+            self._found[key] = sorted(
+                (one for one in counted if self._makes_room(one, is_known=is_known)),
+                key=lambda one: (self._is_kept(one, is_known=is_known), self._rank(one)),
+                reverse=True,
+            )
         return self._found[key]
+
+    def _makes_room(self, one: Crowded, *, is_known: bool) -> bool:
+        """Whether a connection may be closed for that of a client who is known, or a stranger."""
+        if is_known and one.is_to_be_read and not self._knows(one.host):
+            return True
+        return not self._is_kept(one, is_known=is_known)
 
     def _is_kept(self, one: Crowded, *, is_known: bool) -> bool:
         """Whether a connection is in use, or will perhaps be used at once.

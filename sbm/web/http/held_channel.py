@@ -13,31 +13,28 @@ _TURN = "turn to be read"
 
 
 # What is only dropped is read in pieces of 64 KiB, each of which takes 60 µs. All connections
-# together read one of them in each such time.
-DROP_SECONDS = 0.001
+# together read one piece in so many seconds.
+DROP_SECONDS = 0.0005
 
 
 @define(eq=False, kw_only=True)
 class Dropping:
-    """The connections of which all that comes is dropped: the more there are, the slower it is.
+    """Slows down the connections of which all that comes is dropped, the more the more send.
 
     ``reactor`` is its clock.
     """
 
     _reactor: Any
-    _all: set[HeldChannel] = field(factory=set, init=False)
-
-    def begin(self, one: HeldChannel) -> None:
-        """Count one more."""
-        self._all.add(one)
-
-    def end(self, one: HeldChannel) -> None:
-        """Do not count it any more."""
-        self._all.discard(one)
+    _waiting: int = field(default=0, init=False)
 
     def dropped(self, go_on: Callable[[], None]) -> None:
         """A piece was dropped: go on when it is time for the next one."""
-        self._reactor.callLater(DROP_SECONDS * len(self._all), go_on)
+        self._waiting += 1
+        self._reactor.callLater(DROP_SECONDS * self._waiting, self._go_on, go_on)
+
+    def _go_on(self, go_on: Callable[[], None]) -> None:
+        self._waiting -= 1
+        go_on()
 
 
 class HeldChannel(HTTPChannel):
@@ -82,7 +79,6 @@ class HeldChannel(HTTPChannel):
 
     def connectionLost(self, reason: Any = None) -> None:
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        self.site.dropping.end(self)
         # A decoder refers to its connection. In a flood, such garbage would fill the memory.
         self._transferDecoder = None
 
@@ -110,11 +106,6 @@ class HeldChannel(HTTPChannel):
     def _go_on_dropping(self) -> None:
         if not self.is_lost:
             self._networkProducer.resumeProducing()
-
-    def become_deaf(self) -> None:
-        """Drop all that comes from now on."""
-        self.is_deaf = True
-        self.site.dropping.begin(self)
 
     def end_if_over(self) -> None:
         """Close the connection of a client that sends no more, unless a request is in progress."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
+from twisted.logger import Logger
 
 from sbm.model.author import new_request_id
 from sbm.runtime.listening import BriefProtocol, BriefTransport
@@ -20,47 +21,70 @@ CROWDED = "Too many connections. Try again later."
 _FIRST_LINE = re.compile(rb"(?:GET|HEAD) (\S+) ")
 
 
-# So many clients wait for their refusal, for so long. They come again at once, perhaps: to refuse
-# all of them at once, again and again, would take all of the time. Each keeps a socket, and the
-# system allows a process a thousand.
-MOST_LATE = 250
+# A client waits so long for its refusal. If it were refused at once, it would come again at once.
 LATE_SECONDS = 1.0
+# So many clients wait; others are refused at once. Each of them keeps a socket.
+MOST_LATE = 250
+# After so long, those that wait are looked at again: the first line of a probe may have come.
+LOOK_SECONDS = 0.05
 
 
 @define(eq=False, kw_only=True)
 class LateRefusals:
-    """The refusals that wait for their time, one after the other; ``reactor`` is its clock."""
+    """The clients that wait for their refusal; ``reactor`` is its clock."""
 
     _reactor: Any
-    _waiting: deque[tuple[float, Callable[[], None]]] = field(factory=deque, init=False)
+    _waiting: deque[tuple[float, Overloaded]] = field(factory=deque, init=False)
+    _next_look: Any = field(default=None, init=False)
+    _log: Logger = field(factory=Logger, init=False)
 
-    def put_off(self, refuse: Callable[[], None]) -> bool:
-        """Refuse later; returns whether there is room for it."""
+    def put_off(self, one: Overloaded) -> bool:
+        """Refuse it later; returns whether there is room for it."""
         if len(self._waiting) >= MOST_LATE:
             return False
-        self._waiting.append((self._reactor.seconds() + LATE_SECONDS, refuse))
-        if len(self._waiting) == 1:
-            self._reactor.callLater(LATE_SECONDS, self._refuse_those_due)
+        self._waiting.append((self._reactor.seconds() + LATE_SECONDS, one))
+        self._look_later()
         return True
 
     def refuse_all(self) -> None:
         """Refuse all that wait, now."""
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
         while self._waiting:
-            self._waiting.popleft()[1]()
+            self._do(self._waiting.popleft()[1].refuse)
 
-    def _refuse_those_due(self) -> None:
+    def _look_later(self) -> None:
+        if self._next_look is None and self._waiting:
+            self._next_look = self._reactor.callLater(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """Let in whom there is room for, and refuse those whose time has come."""
+        self._next_look = None
         now = self._reactor.seconds()
-        while self._waiting and self._waiting[0][0] <= now:
-            self._waiting.popleft()[1]()
-        if self._waiting:
-            self._reactor.callLater(self._waiting[0][0] - now, self._refuse_those_due)
+        for _ in range(len(self._waiting)):
+            due, one = self._waiting.popleft()
+            if self._do(one.lets_in):
+                continue
+            if due <= now:
+                self._do(one.refuse)
+            else:
+                self._waiting.append((due, one))
+        self._look_later()
+
+    def _do(self, work: Callable[[], bool | None]) -> bool:
+        try:
+            return bool(work())
+        except Exception:  # the others must not wait for ever
+            self._log.failure("a connection beyond the limits was lost")
+            return True
 
 
 class Overloaded(BriefProtocol):
     """Answers that there are too many connections, a second later if it can, and closes.
 
-    A probe gets a channel of ``site``, if its first line has come. ``crowded`` says which limit was
-    reached.
+    If there is a place for it meanwhile, it gets a channel of ``site``; and if it is a probe.
+    ``crowded`` says which limit was reached.
     """
 
     def __init__(self, site: Any, addr: Any, crowded: str) -> None:
@@ -70,22 +94,21 @@ class Overloaded(BriefProtocol):
         self.transport = transport
         if not isinstance(transport, BriefTransport):
             super().makeConnection(transport)  # type: ignore[no-untyped-call]
-        elif not self._lets_in() and not self._site.late_refusals.put_off(self._refuse):
-            self.connectionMade()
+        elif not self.lets_in() and not self._site.late_refusals.put_off(self):
+            self.refuse()
 
-    def _refuse(self) -> None:
-        if not self._lets_in():
-            self.connectionMade()
-
-    def _lets_in(self) -> bool:
-        """Whether it is a probe, which there is room for."""
+    def lets_in(self) -> bool:
+        """Whether there is a place for it now, which it then has."""
         transport: Any = self.transport
-        if not _begins_with_probe(transport.peek()):
-            return False
-        channel = self._site.admit_probe(self._addr, self._crowded)
+        is_probe = _begins_with_probe(transport.peek())
+        channel = self._site.admit_late(self._addr, self._crowded, is_probe=is_probe)
         if channel is not None:
             transport.hand_over(channel)
         return channel is not None
+
+    def refuse(self) -> None:
+        """Answer, and close."""
+        self.connectionMade()
 
     def connectionMade(self) -> None:
         assert self.transport is not None

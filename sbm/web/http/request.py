@@ -192,7 +192,7 @@ class BoundedSite(Site):
     def buildProtocol(self, addr: Any) -> Any:
         """A channel; if there are too many, the one that has waited longest is closed.
 
-        If all are busy, it is one of the spare ones; if these are busy, too, it is told at once.
+        If all are busy, it is one of the spare ones; if these are busy, too, it is Overloaded.
         """
         host = self._client(addr)
         address = _counted(host)
@@ -202,12 +202,19 @@ class BoundedSite(Site):
             return Overloaded(self, addr, str(full))
         return self._admit(addr, host, address, crowded)
 
-    def admit_probe(self, addr: Any, crowded: str) -> BoundedChannel | None:
-        """A channel of a probe for which all spare ones are busy; None if that is so of its own."""
-        if not self._crowd.has_room_for_probe():
-            return None
+    def admit_late(self, addr: Any, crowded: str, *, is_probe: bool) -> BoundedChannel | None:
+        """A channel for a connection that was too many, if there is a place for it now.
+
+        A probe gets one in any case, up to a limit of its own. ``crowded`` is the limit that was
+        reached.
+        """
         host = self._client(addr)
-        return self._admit(addr, host, _counted(host), crowded)
+        address = _counted(host)
+        if self._crowd.has_place(host, address):
+            return self._admit(addr, host, address, "")
+        if is_probe and self._crowd.has_room_for_probe():
+            return self._admit(addr, host, address, crowded)
+        return None
 
     def _admit(self, addr: Any, host: str, address: str, crowded: str) -> BoundedChannel:
         channel: Any = super().buildProtocol(addr)  # type: ignore[no-untyped-call]

@@ -95,9 +95,13 @@ def test_a_multipart_form_of_too_many_parts_is_refused_before_it_is_parsed(
     part = b'--X\r\nContent-Disposition: form-data; name="a%d"\r\n\r\n1\r\n'
     form = b"".join(part % number for number in range(100))
     assert len(parse(form + b"--X--\r\n", "multipart/form-data; boundary=X").value) == 100
+    assert len(parse(b"\r\n" + form + b"--X--\r\n", "multipart/form-data; boundary=X").value) == 100
+    form += part % 100
+    with pytest.raises(Malformed, match="Multipart form parse error"):
+        parse(form + b"--X--\r\n", "multipart/form-data; boundary=X")
     monkeypatch.setattr("sbm.web.http.bodies.MultipartParser", None)
     with pytest.raises(Malformed, match="must not have more than 100 parts") as caught:
-        parse(form + part % 100 + b"--X--\r\n", "multipart/form-data; boundary=X")
+        parse(form + part % 101 + b"--X--\r\n", "multipart/form-data; boundary=X")
     assert caught.value.kind == "too-many-values"
 
 

@@ -19,6 +19,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from sbm.runtime.fair_turns import TURN_SECONDS
 from sbm.web.http.connection_limits import Limits
+from sbm.web.http.crowd import FOUND_SECONDS
 from sbm.web.http.held_channel import DROP_SECONDS
 from sbm.web.http.origin import Proxies
 from sbm.web.http.request import BoundedSite
@@ -533,22 +534,32 @@ def test_nobody_is_closed_within_the_first_second(
     assert one.aborted is is_closed
 
 
-def test_a_client_closes_few_connections_of_others(house: SiteUnderTest) -> None:
+@pytest.mark.parametrize("hosts", [[STRANGER], ["2001:db8::1", "2001:db8::2"]])
+def test_for_an_address_few_connections_of_others_are_closed(hosts: list[str]) -> None:
     """Ten in five seconds: those who were closed come again at once, perhaps."""
-    came = [house.client(STRANGER) for _ in range(2)]
-    answered = []
-    for _ in range(14):
-        house.clock.advance(0.02)
-        for one in came:
-            one.protocol.since = -1000.0
-        came.append(house.client(STRANGER))
-        answered.append(b" 503 " in came[-1].value())
-    assert sum(one.aborted for one in came) == 10
+    house = SiteUnderTest(evolve(LIMITS, connections=2, spare=0))
+    came = [house.client("192.0.2.77") for _ in range(2)]
+    for window in (1, 2):
+        for number in range(14):
+            house.clock.advance(FOUND_SECONDS)
+            for one in came:
+                one.protocol.since = -1000.0
+            came.append(house.client(hosts[number % len(hosts)]))
+        assert sum(one.aborted for one in came) == 10 * window
+        house.clock.advance(5)
+
+
+def test_a_connection_that_has_been_used_meanwhile_is_not_closed() -> None:
+    """Which ones may be closed is looked for once in a while."""
+    house = SiteUnderTest(evolve(LIMITS, connections=3))
+    first, second, third = (house.client(STRANGER) for _ in range(3))
     house.clock.advance(5)
-    for one in came:
-        one.protocol.since = -1000.0
+    second.protocol.since, third.protocol.since = 1.0, 2.0
+    house.say(house.client(STRANGER), POST)  # closes the first one
+    assert first.aborted
+    house.say(second, POST)
     house.client(STRANGER)
-    assert sum(one.aborted for one in came) == 11
+    assert not second.aborted
 
 
 def test_when_the_site_stops_idle_connections_are_closed_and_others_answered(
@@ -719,25 +730,27 @@ def test_a_client_that_sends_no_more_makes_room_where_there_are_too_many(
 
 @pytest.mark.parametrize("others", [0, 4])
 def test_the_more_send_on_after_a_refusal_the_slower_they_are_read(others: int) -> None:
-    site = SiteUnderTest(evolve(LIMITS, connections=9))
-    clients = [site.client() for _ in range(1 + others)]
-    for client in clients:
-        site.say(client, b"NONSENSE\r\n")
-    one = clients[0]
-    site.say(one, b"more")
+    """Those that send nothing do not count."""
+    house = SiteUnderTest(evolve(LIMITS, connections=9))
+    *senders, one, silent = (house.client() for _ in range(others + 2))
+    for client in (*senders, one, silent):
+        house.say(client, b"NONSENSE\r\n")
+    for client in (*senders, one):
+        house.say(client, b"more")
     assert one.producerState == "paused"
-    site.clock.advance((1 + others) * DROP_SECONDS - 0.0001)
+    house.clock.advance((1 + others) * DROP_SECONDS - 0.0001)
     assert one.producerState == "paused"
-    site.clock.advance(0.0001)
+    house.clock.advance(0.0001)
     assert one.producerState == "producing"
-    for client in clients[1:]:
-        client.hang_up()
-    site.say(one, b"more")
-    site.clock.advance(DROP_SECONDS)
+    house.say(one, b"more")
+    house.clock.advance(DROP_SECONDS)
     assert one.producerState == "producing"
-    site.say(one, b"more")
+    house.say(one, b"more")
     one.hang_up()
-    site.clock.advance(DROP_SECONDS)
+    house.clock.advance(DROP_SECONDS)
+    house.say(silent, b"more")
+    house.clock.advance(DROP_SECONDS)
+    assert silent.producerState == "producing"
 
 
 def test_what_holds_a_connection_back_is_not_undone_by_its_sending(house: SiteUnderTest) -> None:

@@ -9,7 +9,7 @@ from attrs import evolve
 from twisted.internet.address import IPv4Address
 
 from sbm.runtime.listening import BriefTransport
-from sbm.web.http.overload import LATE_SECONDS, MOST_LATE
+from sbm.web.http.overload import LATE_SECONDS, LOOK_SECONDS, MOST_LATE
 from tests.web.http.test_channel import GET, LIMITS, STRANGER, SiteUnderTest, Transport
 
 FULL = evolve(LIMITS, connections=1, spare=1)
@@ -44,8 +44,8 @@ def full_house() -> SiteUnderTest:
     return house
 
 
-def wait(house: SiteUnderTest) -> None:
-    house.clock.advance(LATE_SECONDS)
+def wait(house: SiteUnderTest, seconds: float = LATE_SECONDS) -> None:
+    house.clock.pump([LOOK_SECONDS / 2] * round(2 * seconds / LOOK_SECONDS + 3))
 
 
 def come(house: SiteUnderTest, came: bytes) -> Peeked:
@@ -77,9 +77,9 @@ def test_a_probe_is_let_in_all_the_same(line: bytes) -> None:
 def test_others_are_told_so_a_second_later(came: bytes) -> None:
     house = full_house()
     told = come(house, came)
-    house.clock.advance(LATE_SECONDS - 0.1)
+    wait(house, LATE_SECONDS - 4 * LOOK_SECONDS)
     assert (told.said, told.is_closed) == (b"", False)
-    house.clock.advance(0.1)
+    wait(house, 4 * LOOK_SECONDS)
     assert told.said.startswith(b"HTTP/1.1 503 ")
     assert told.is_closed
     assert told.channel is None
@@ -96,7 +96,7 @@ def test_a_probe_whose_first_line_comes_late_is_let_in_then() -> None:
     house = full_house()
     came = come(house, b"")
     came.came = b"GET /livez HTTP/1.1"
-    wait(house)
+    wait(house, LOOK_SECONDS)
     assert (came.said, came.is_closed) == (b"", False)
     assert came.channel is not None
 
@@ -113,11 +113,11 @@ def test_if_many_wait_for_their_refusal_others_have_theirs_at_once() -> None:
 def test_each_waits_for_a_second() -> None:
     house = full_house()
     first = come(house, GET)
-    house.clock.advance(0.5)
+    wait(house, 0.5)
     second = come(house, GET)
     for expected in ([False, False], [True, False], [True, True]):
         assert [first.is_closed, second.is_closed] == expected
-        house.clock.advance(0.5)
+        wait(house, 0.5)
 
 
 def test_when_the_site_stops_nobody_waits_for_a_refusal() -> None:
@@ -125,3 +125,28 @@ def test_when_the_site_stops_nobody_waits_for_a_refusal() -> None:
     came = come(house, GET)
     house.site.stopFactory()
     assert came.said.startswith(b"HTTP/1.1 503 ")
+    before = len(came.said)
+    wait(house)
+    assert len(came.said) == before
+
+
+def test_who_waits_gets_a_place_that_becomes_free() -> None:
+    house = SiteUnderTest(FULL)
+    house.echo.holds = True
+    worker = house.client(STRANGER)
+    house.say(worker, GET)
+    house.client(STRANGER)
+    came = come(house, GET)
+    worker.hang_up()
+    wait(house, LOOK_SECONDS)
+    assert came.channel is not None
+    assert came.channel.crowded == ""
+
+
+def test_one_that_fails_does_not_keep_the_others_waiting() -> None:
+    house = full_house()
+    broken, other = come(house, GET), come(house, GET)
+    broken.peek = None  # type: ignore[method-assign, assignment]
+    wait(house)
+    assert other.is_closed
+    assert not come(house, GET).is_closed
