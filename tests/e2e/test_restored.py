@@ -102,6 +102,8 @@ async def stop_daemons(seed: World) -> None:
 
 async def pause_of(seed: World) -> dict[str, Any]:
     status, body = await seed.call("GET", "/api/health/")
+    while status == 503:  # a busy machine does not answer the daemon in time
+        status, body = await seed.call("GET", "/api/health/")
     assert status == 200
     pause: dict[str, Any] = body["result"]["pause"]
     return pause
