@@ -132,10 +132,17 @@ class Crowd:
             return True
         is_known = self._knows(host)
         may_close = self._may_close(name, counted, is_known=is_known)
-        while may_close and self._may_replace(address):
-            one = may_close.pop()
+        while may_close:
+            one = may_close[-1]
+            if is_known and not self._knows(one.host):
+                counts_for = ""  # the stranger cannot close another one of a client who is known
+            elif self._may_replace(address):
+                counts_for = address
+            else:
+                return False
+            may_close.pop()
             if one in counted and self._makes_room(one, is_known=is_known):
-                self._replaced[address] += 1
+                self._replaced[counts_for] += 1
                 self.forget(one)
                 one.abandon("connections")
                 return True

@@ -549,6 +549,15 @@ def test_for_an_address_few_connections_of_others_are_closed(hosts: list[str]) -
         house.clock.advance(5)
 
 
+def test_a_known_client_may_close_as_many_of_strangers_as_it_needs() -> None:
+    house = SiteUnderTest(evolve(LIMITS, connections=20))
+    strangers = [house.client(STRANGER) for _ in range(20)]
+    house.clock.advance(5)
+    for _ in range(15):
+        house.client(FRIEND)
+    assert sum(one.aborted for one in strangers) == 15
+
+
 def test_a_connection_that_has_been_used_meanwhile_is_not_closed() -> None:
     """Which ones may be closed is looked for once in a while."""
     house = SiteUnderTest(evolve(LIMITS, connections=3))
