@@ -20,12 +20,13 @@ from twisted.python.failure import Failure
 # So many new connections may wait until they are accepted. Twisted has 50: in a flood, the system
 # dropped others, and their clients tried again after a second, or after three.
 BACKLOG = 4096
-# In one turn of the reactor, twenty more of those that are refused are accepted, at most.
+# After a refusal, a turn of the reactor accepts at most twenty connections more than these.
 REFUSED_IN_TURN = 180
-# An answer is chosen by so many bytes of a request.
+# So many bytes of a request are looked at to recognise it.
 PEEKED_BYTES = 64
+# So many bytes of a refused request are read before its connection is closed.
 DROPPED_BYTES = 2**16
-# The kinds of endpoints that have such a setting.
+# The kinds of endpoints that have a backlog.
 _WITH_BACKLOG = frozenset({"tcp", "tcp6", "ssl", "unix"})
 
 

@@ -134,15 +134,13 @@ class Crowd:
         may_close = self._may_close(name, counted, is_known=is_known)
         while may_close:
             one = may_close[-1]
-            if is_known and not self._knows(one.host):
-                counts_for = ""  # the stranger cannot close another one of a client who is known
-            elif self._may_replace(address):
-                counts_for = address
-            else:
+            # A stranger who comes again cannot close one of a known client, so this has an end.
+            is_limited = not is_known or self._knows(one.host)
+            if is_limited and not self._may_replace(address):
                 return False
             may_close.pop()
             if one in counted and self._makes_room(one, is_known=is_known):
-                self._replaced[counts_for] += 1
+                self._replaced[address] += is_limited
                 self.forget(one)
                 one.abandon("connections")
                 return True

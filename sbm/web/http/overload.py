@@ -83,7 +83,7 @@ class LateRefusals:
 class Overloaded(BriefProtocol):
     """Answers that there are too many connections, a second later if it can, and closes.
 
-    If there is a place for it meanwhile, it gets a channel of ``site``; and if it is a probe.
+    It gets a channel of ``site`` instead, if a place becomes free meanwhile, or if it is a probe.
     ``crowded`` says which limit was reached.
     """
 
