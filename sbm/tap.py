@@ -92,6 +92,7 @@ def makeService(options: Options) -> IService:
     """
     # attrs has put the source of all methods that it has made there, for debuggers: 2 MB.
     linecache.clearcache()
+    allow_open_files()
     later = _rotating(options)
     if options["sandbox"]:
         # The sandbox needs packages of an extra, which a production machine does not have.
@@ -123,7 +124,6 @@ def makeService(options: Options) -> IService:
     for warning in config.warnings:
         _log.warn("{warning}", warning=warning)
     _log.info("sbm {version}", version=version("sbm"))
-    allow_open_files()
     daemon = assemble(
         config, reactor, listen=options.listen or [DEFAULT_LISTEN], role=options["role"]
     )
